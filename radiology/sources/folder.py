@@ -1,0 +1,158 @@
+"""``folder:PATH``: a folder of images, with or without a ``studies.csv``.
+
+Without a table every image is a study of its own patient. With ``studies.csv`` in the folder, or beside the folder that
+is named, its rows are the studies; ``radiology/sources/table.py`` says which columns there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from radiology.errors import InputError
+from radiology.images import find_images, image_name, read_image
+from radiology.sources.base import Skipped, StudySource, safe_id
+from radiology.sources.table import StudyRow, StudyTable, read_table
+from radiology.study import IMAGE_NAMES, Study
+
+TABLE_NAME = "studies.csv"
+
+
+class FolderSource(StudySource):
+    """Studies of a folder. Pixels are looked at one study at a time and not kept: a study holds paths.
+
+    ``ignored_columns`` are the columns of the table that mean nothing here.
+    """
+
+    def __init__(self, spec: str, folder: Path, images: list[Path], table: StudyTable | None, strict: bool) -> None:
+        super().__init__(spec, "own", strict)
+        self.folder = folder
+        self.ignored_columns: tuple[str, ...] = table.ignored_columns if table else ()
+        self._images = images
+        self._table = table
+        self._by_name = _by_name(images)
+        self._readable: set[Path] = set()
+
+    def __len__(self) -> int:
+        return len(self._images) if self._table is None else len(self._table.rows)
+
+    def _studies(self) -> Iterator[Study]:
+        if self._table is None:
+            yield from self._bare_studies()
+        else:
+            yield from self._table_studies(self._table)
+
+    def _bare_studies(self) -> Iterator[Study]:
+        for path in self._images:
+            if self._can_be_read(path, None, None):
+                name = self._name_of(path)
+                yield Study(study_id=name, patient_id=name, images={"frontal": path}, terms="own")
+
+    def _table_studies(self, table: StudyTable) -> Iterator[Study]:
+        for problem in table.problems:
+            self._skip(table.path, problem.row, problem.field, problem.reason)
+        used: set[Path] = set()
+        ids: set[str] = set()
+        for row in table.rows:
+            images = self._images_of_row(table, row)
+            if images is None:
+                continue
+            used.update(path.resolve() for path in images.values())
+            study_id = safe_id(row.study_id) if row.study_id else self._name_of(images["frontal"])
+            if study_id in ids:
+                column = "study_id" if row.study_id else row.image_columns["frontal"]
+                self._skip(table.path, row.line, column, "the same study stands in an earlier line")
+                continue
+            ids.add(study_id)
+            if all(self._can_be_read(path, row.line, row.image_columns[name]) for name, path in images.items()):
+                yield _study(row, study_id, images)
+        for path in self._images:  # an image too many is worth a note but spoils nothing: no error when strict
+            if path.resolve() not in used:
+                self.skipped.append(Skipped(path, None, None, f"is not named in {table.path.name}"))
+
+    def _name_of(self, path: Path) -> str:
+        """Id from the name of the image; from its path in the folder where several have the same name."""
+        if len(self._by_name.get(path.stem, ())) <= 1:
+            return safe_id(path.stem)
+        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+        return safe_id(inside.as_posix())
+
+    def _images_of_row(self, table: StudyTable, row: StudyRow) -> dict[str, Path] | None:
+        images: dict[str, Path] = {}
+        for name in IMAGE_NAMES:
+            if name not in row.images:
+                continue
+            path, problem = self._find(row.images[name], table.path.parent)
+            if path is None:
+                self._skip(table.path, row.line, row.image_columns[name], problem)
+                return None
+            images[name] = path
+        return images
+
+    def _find(self, named: str, beside: Path) -> tuple[Path | None, str]:
+        """The image that a cell names, by its path from the folder or the table, or by its name without suffix."""
+        for base in (self.folder, beside):
+            path = base / named
+            if path.is_file():
+                return path, ""
+        found = self._by_name.get(named, [])
+        if len(found) == 1:
+            return found[0], ""
+        if found:
+            return None, f"{len(found)} images have this name; give the path of one of them"
+        return None, f"no such image below {self.folder}"
+
+    def _can_be_read(self, path: Path, row: int | None, field: str | None) -> bool:
+        if path in self._readable:
+            return True
+        try:
+            read_image(path)
+        except InputError as error:
+            self._skip(path, row, field, str(error).removeprefix(f"image {path}: "))
+            return False
+        self._readable.add(path)
+        return True
+
+
+def open_source(arguments: str, *, strict: bool) -> FolderSource:
+    """Open a folder; InputError if it does not exist, is a file, or holds no image."""
+    folder = Path(arguments).expanduser()
+    images = find_images(folder)
+    if not images:
+        what = "is empty" if not any(folder.iterdir()) else "holds no images that can be read"
+        raise InputError(f"folder {folder}: {what}; it needs PNG, JPEG, TIFF, BMP or DICOM files")
+    return FolderSource(f"folder:{arguments}", folder, images, _table_of(folder, images), strict)
+
+
+def _table_of(folder: Path, images: list[Path]) -> StudyTable | None:
+    """The table in the folder; or the one beside it, if that speaks of images of this folder."""
+    if (folder / TABLE_NAME).is_file():
+        return read_table(folder / TABLE_NAME)
+    beside = folder.resolve().parent / TABLE_NAME
+    if not beside.is_file():
+        return None
+    table = read_table(beside)
+    here = {path.stem for path in images}
+    return table if any(image_name(row.images["frontal"]) in here for row in table.rows) else None
+
+
+def _study(row: StudyRow, study_id: str, images: dict[str, Path]) -> Study:
+    return Study(
+        study_id=study_id,
+        patient_id=safe_id(row.patient_id) if row.patient_id else study_id,
+        images=images,
+        terms="own",
+        indication=row.texts.get("indication"),
+        technique=row.texts.get("technique"),
+        comparison=row.texts.get("comparison"),
+        prior_report=row.texts.get("prior_report"),
+        report=row.texts.get("report"),
+        metadata=row.metadata or None,
+    )
+
+
+def _by_name(images: list[Path]) -> dict[str, list[Path]]:
+    table: dict[str, list[Path]] = {}
+    for path in images:
+        table.setdefault(path.stem, []).append(path)
+    return table
