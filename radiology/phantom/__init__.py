@@ -1,0 +1,1 @@
+"""The phantom chest: synthetic studies with known truth."""
