@@ -102,7 +102,7 @@ class ReportModel(ABC):
     def sites(self) -> dict[str, nn.Module]:
         """Site name → module whose output is that site: ``projector``, ``language.0`` …, ``vision.0`` …
 
-        A ``language.L`` module's output is (or is a tuple that starts with) the residual stream (B, T, d) after block L.
+        A ``language.L`` module's output is (or is a tuple that starts with) the residual (B, T, d) after block L.
         """
 
     @abstractmethod

@@ -15,8 +15,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Cache, Dinov2Backbone, Dinov2Config, DynamicCache, GenerationMixin, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import (
+    Cache,
+    Dinov2Backbone,
+    Dinov2Config,
+    DynamicCache,
+    GenerationMixin,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaModel
@@ -53,7 +62,9 @@ class Maira2Config(PreTrainedConfig):
         self.image_read_from = image_read_from
         blocks = self.text_config.num_hidden_layers
         if not 0 <= image_read_from <= blocks:
-            raise InputError(f"Maira2Config: image_read_from={image_read_from}; the decoder has blocks 0 … {blocks - 1}")
+            raise InputError(
+                f"Maira2Config: image_read_from={image_read_from}; the decoder has blocks 0 … {blocks - 1}"
+            )
         super().__init__(**kwargs)
 
 
@@ -85,7 +96,7 @@ class BarredLlamaModel(LlamaModel):
 
     image_read_from: int = 0
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -104,18 +115,17 @@ class BarredLlamaModel(LlamaModel):
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         if position_ids is None:
             position_ids = _positions(attention_mask, batch, seen, new, inputs_embeds.device)
-        mask_arguments = dict(
-            config=self.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            position_ids=position_ids,
-        )
+        mask_arguments: dict[str, Any] = {
+            "config": self.config,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "past_key_values": past_key_values,
+            "position_ids": position_ids,
+        }
         open_mask = create_causal_mask(**mask_arguments)
         barred_mask = open_mask
         if self.image_read_from:
             keys_bt = _image_keys(image_mask_bt, past_key_values, batch, seen, new, inputs_embeds.device)
-            # the offset: mask functions count queries from the first cached token
             barred_mask = create_causal_mask(
                 **mask_arguments, and_mask_function=_bar(keys_bt), allow_is_causal_skip=False
             )
@@ -218,7 +228,7 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
             )
         return embeds_btd.masked_scatter(image_mask_bt[..., None], patches_nd.to(embeds_btd.dtype))
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
@@ -247,7 +257,9 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_mask_bt=image_mask_bt,
         )
 
-    def prepare_inputs_for_generation(self, input_ids: torch.Tensor, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: torch.Tensor, **kwargs: Any
+    ) -> dict[str, Any]:
         """Images go in with the prompt only; later steps feed one token."""
         cache = kwargs.get("past_key_values")
         started = cache is not None and cache.get_seq_length() > 0

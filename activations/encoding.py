@@ -1,0 +1,48 @@
+"""Number formats of stored activations: how a float row becomes bytes on disk and comes back.
+
+HDF5 has no bfloat16. Its 16 bits are kept as ``uint16`` with the attribute ``dtype="bfloat16"``, which is exact and as
+fast as plain integers; a float32 with the same value is those bits followed by sixteen zeros.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from activations.manifest import DTYPES
+from radiology.errors import InputError
+
+#: Bytes of one block of rows; a block is what is read in one go and what an HDF5 chunk holds.
+BLOCK_BYTES = 1 << 20
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 64, 1024
+
+
+def block_rows(width: int, dtype: str) -> int:
+    """Rows of one block: about 1 MiB, between 64 and 1,024 rows."""
+    rows = BLOCK_BYTES // (width * DTYPES[dtype].itemsize)
+    return int(min(max(rows, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
+
+
+def encode(rows_nd: torch.Tensor, dtype: str) -> np.ndarray:
+    """Round (n, d) rows to ``dtype`` and give them as they lie on disk, on the CPU.
+
+    Raises:
+        InputError: a value is not finite, or does not fit into ``dtype`` (float16 ends at 65,504).
+    """
+    rounded_nd = rows_nd.detach().to(getattr(torch, dtype))
+    if not bool(torch.isfinite(rounded_nd).all()):
+        if bool(torch.isfinite(rows_nd).all()):
+            raise InputError(f"dtype: an activation does not fit into {dtype}; store bfloat16 or float32 instead")
+        raise InputError("the model gives activations that are not finite; open it with another dtype, such as float32")
+    rounded_nd = rounded_nd.cpu().contiguous()
+    if dtype == "bfloat16":
+        return rounded_nd.view(torch.int16).numpy().view(DTYPES[dtype])
+    return rounded_nd.numpy().astype(DTYPES[dtype], copy=False)
+
+
+def decode(stored_nd: np.ndarray, dtype: str) -> torch.Tensor:
+    """Rows as they lie on disk → (n, d) float32 tensor, exactly."""
+    stored_nd = np.ascontiguousarray(stored_nd)
+    if dtype == "bfloat16":
+        return torch.from_numpy(stored_nd.view(np.int16)).view(torch.bfloat16).float()
+    return torch.from_numpy(stored_nd).float()

@@ -1,0 +1,247 @@
+"""``manifest.json`` of an activation store: what was cached from which model, and which shards are whole.
+
+The normative description is ``docs/activation-store.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from activations.files import write_atomically
+from activations.roles import Role
+from radiology.errors import InputError
+
+FORMAT = "activation-store"
+VERSION = 1
+#: Number format of the rows → how it lies on disk; bfloat16 is kept as its sixteen bits.
+DTYPES: dict[str, np.dtype] = {"bfloat16": np.dtype("<u2"), "float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+MODES = ("teacher-forced", "generate")
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """What decides the contents of a store; two runs may share a store only if all of it is equal.
+
+    Attributes:
+        model_name: what the user called the model; not compared, since paths differ between machines.
+        fingerprint: hash of the model's configuration and weights.
+        sites: site name → width d.
+        dtype: a key of :data:`DTYPES`.
+        roles: kept token roles.
+        mode: ``teacher-forced`` (a given report is read) or ``generate`` (the model writes it while it is watched).
+        max_new_tokens: limit of generated reports; None is the model's own limit.
+        writers: number of processes that fill the store; study s belongs to writer s mod ``writers``.
+        grid: (rows, columns) of patches of one image; not compared, the fingerprint covers it.
+    """
+
+    model_name: str
+    fingerprint: str
+    sites: Mapping[str, int]
+    dtype: str
+    roles: tuple[Role, ...]
+    mode: str = "teacher-forced"
+    max_new_tokens: int | None = None
+    writers: int = 1
+    grid: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype: {self.dtype!r} cannot be stored; choose one of {list(DTYPES)}")
+        if not self.sites:
+            raise InputError("sites: none given; name at least one, such as language.1")
+        if not self.roles:
+            raise InputError("roles: none given; name at least one, such as report, or a preset such as content")
+        if self.mode not in MODES:
+            raise InputError(f"mode: {self.mode!r} is unknown; choose one of {list(MODES)}")
+        if self.writers < 1:
+            raise InputError(f"writers: {self.writers}; there must be at least one")
+
+    def compared(self) -> dict[str, Any]:
+        """The fields that must agree, in JSON types."""
+        return {
+            "model fingerprint": self.fingerprint,
+            "sites": dict(self.sites),
+            "dtype": self.dtype,
+            "roles": [role.name.lower() for role in self.roles],
+            "mode": self.mode,
+            "max_new_tokens": self.max_new_tokens,
+            "writers": self.writers,
+        }
+
+    @property
+    def hash(self) -> str:
+        """Hash of :meth:`compared`, 16 hexadecimal digits."""
+        canonical = json.dumps(self.compared(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def require_equal(self, asked: StoreConfig, directory: Path) -> None:
+        """Raise InputError naming the first field in which ``asked`` differs from this store."""
+        there, wanted = self.compared(), asked.compared()
+        for name, value in there.items():
+            if value != wanted[name]:
+                raise InputError(
+                    f"{directory}: {name} differs: the store there was written with {value!r}, now {wanted[name]!r} is "
+                    f"asked for. Use another run directory, or remove {directory} to cache anew."
+                )
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """One finished shard: its file, rows, size in bytes, checksum (``xxh3_128:`` and hex), and its studies.
+
+    ``studies`` is (first, last) study number, both included; ``n_studies`` counts those of this shard's writer between.
+    """
+
+    file: str
+    rows: int
+    bytes: int
+    checksum: str
+    studies: tuple[int, int]
+    n_studies: int
+
+    @property
+    def writer(self) -> int:
+        """Rank of the process that wrote the shard (RRRRR in ``shard-RRRRR-NNNNN.h5``)."""
+        return int(self.file.split("-")[1])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The state of a store. ``finished`` lists the writers that have no study left."""
+
+    config: StoreConfig
+    shards: tuple[ShardRecord, ...] = ()
+    finished: tuple[int, ...] = ()
+    complete: bool = False
+    version: int = field(default=VERSION)
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def n_studies(self) -> int:
+        return sum(shard.n_studies for shard in self.shards)
+
+    def shards_of(self, writer: int) -> tuple[ShardRecord, ...]:
+        return tuple(shard for shard in self.shards if shard.writer == writer)
+
+    def with_writer(self, writer: int, shards: tuple[ShardRecord, ...], finished: bool) -> Manifest:
+        """The manifest with everything of one writer put in place of what it said before; shards stay in file order."""
+        others = tuple(shard for shard in self.shards if shard.writer != writer)
+        done = (set(self.finished) | {writer}) if finished else (set(self.finished) - {writer})
+        ordered = sorted(others + shards, key=lambda shard: shard.file)
+        return replace(self, shards=tuple(ordered), finished=tuple(sorted(done)))
+
+    def to_json(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "format": FORMAT,
+            "version": self.version,
+            "complete": self.complete,
+            "model": {
+                "name": config.model_name,
+                "fingerprint": config.fingerprint,
+                "grid": None if config.grid is None else list(config.grid),
+            },
+            "sites": [{"name": name, "width": width} for name, width in config.sites.items()],
+            "dtype": config.dtype,
+            "roles": [role.name.lower() for role in config.roles],
+            "mode": config.mode,
+            "max_new_tokens": config.max_new_tokens,
+            "config_hash": config.hash,
+            "writers": config.writers,
+            "finished_writers": list(self.finished),
+            "studies": self.n_studies,
+            "rows": self.rows,
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+    @staticmethod
+    def from_json(data: Any) -> Manifest:
+        """The inverse of :meth:`to_json`; KeyError or TypeError if a field is missing or of another kind."""
+        names = {f.name for f in fields(ShardRecord)}
+        grid = data["model"].get("grid")
+        config = StoreConfig(
+            model_name=data["model"]["name"],
+            fingerprint=data["model"]["fingerprint"],
+            sites={site["name"]: int(site["width"]) for site in data["sites"]},
+            dtype=data["dtype"],
+            roles=tuple(Role[name.upper()] for name in data["roles"]),
+            mode=data["mode"],
+            max_new_tokens=data["max_new_tokens"],
+            writers=data["writers"],
+            grid=None if grid is None else (int(grid[0]), int(grid[1])),
+        )
+        shards = [{key: value for key, value in shard.items() if key in names} for shard in data["shards"]]
+        return Manifest(
+            config=config,
+            shards=tuple(ShardRecord(**{**shard, "studies": tuple(shard["studies"])}) for shard in shards),
+            finished=tuple(data["finished_writers"]),
+            complete=bool(data["complete"]),
+            version=int(data["version"]),
+        )
+
+    def write(self, directory: Path) -> None:
+        write_atomically(directory / "manifest.json", (json.dumps(self.to_json(), indent=1) + "\n").encode())
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a store, or None where there is none.
+
+    Raises:
+        InputError: it is no manifest of an activation store, or one of a newer version.
+    """
+    path = directory / "manifest.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise InputError(f"{path}: format is {data['format']!r}, not {FORMAT!r}; this is no activation store")
+        if data["version"] > VERSION:
+            raise InputError(
+                f"{path}: version {data['version']} is newer than this program reads ({VERSION}); update interp"
+            )
+        return Manifest.from_json(data)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: damaged manifest ({type(error).__name__}: {error}); cache anew") from error
+
+
+def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
+    """The manifest of a store whose shards are all there in full length.
+
+    Raises:
+        InputError: no store, an incomplete one (unless allowed), or a shard that is missing or cut off.
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        hint = f"; did you mean {directory / 'activations'}?" if (directory / "activations").is_dir() else ""
+        raise InputError(f"{directory}: no activation store here; run `interp cache` first{hint}")
+    if not manifest.complete and not allow_incomplete:
+        raise InputError(
+            f"{directory}: the activation store is incomplete ({manifest.n_studies} studies so far); "
+            "run the same `interp cache` command again to finish it"
+        )
+    for shard in manifest.shards:
+        _check_size(directory / shard.file, shard.bytes)
+    return manifest
+
+
+def _check_size(path: Path, expected: int) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: this shard is missing; restore it or cache anew")
+    size = path.stat().st_size
+    if size != expected:
+        raise InputError(
+            f"{path}: this shard has {size} bytes, the manifest says {expected}; it is cut off, cache anew"
+        )

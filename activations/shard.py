@@ -1,0 +1,177 @@
+"""Shard files: an HDF5 file grows under a temporary name, is published whole, and is then only read."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+import xxhash
+
+from activations.encoding import block_rows
+from activations.files import PatientFile, publish, storage_errors, temporary_name
+from activations.manifest import DTYPES, FORMAT, VERSION, StoreConfig
+from radiology.errors import InputError
+
+#: Columns of ``/tokens`` with their types on disk.
+TOKEN_COLUMNS: dict[str, np.dtype] = {
+    "study": np.dtype("<i4"),
+    "position": np.dtype("<i4"),
+    "token_id": np.dtype("<i4"),
+    "role": np.dtype("u1"),
+    "image": np.dtype("i1"),
+    "row": np.dtype("<i2"),
+    "col": np.dtype("<i2"),
+}
+COLUMN_CHUNK = 4096
+#: Shard files that a reader holds open at a time.
+OPEN_FILES = 16
+
+
+def shard_name(writer: int, number: int) -> str:
+    """``shard-RRRRR-NNNNN.h5``: writer rank and running number."""
+    return f"shard-{writer:05d}-{number:05d}.h5"
+
+
+class _Column:
+    """A growing dataset that is written in whole chunks, so that no chunk is read back to be completed."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._waiting: list[np.ndarray] = []
+        self._waiting_rows = 0
+
+    def append(self, values: np.ndarray) -> None:
+        self._waiting.append(values)
+        self._waiting_rows += len(values)
+        chunk = self._dataset.chunks[0]
+        if self._waiting_rows >= chunk:
+            self._write(self._waiting_rows // chunk * chunk)
+
+    def flush(self) -> None:
+        if self._waiting_rows:
+            self._write(self._waiting_rows)
+
+    def _write(self, rows: int) -> None:
+        values = np.concatenate(self._waiting)
+        start = self._dataset.shape[0]
+        self._dataset.resize(start + rows, axis=0)
+        self._dataset[start:] = values[:rows]
+        self._waiting = [values[rows:].copy()]
+        self._waiting_rows -= rows
+
+
+class ShardFile:
+    """A shard in hand.
+
+    Args:
+        path: its final name; until :meth:`publish` the rows are in a hidden temporary file beside it.
+        config: sites, widths and dtype.
+    """
+
+    def __init__(self, path: Path, config: StoreConfig) -> None:
+        self.path, self.rows = path, 0
+        self._temporary = temporary_name(path)
+        with storage_errors(path):
+            self._bytes = PatientFile(self._temporary)
+            self._file = h5py.File(self._bytes, "w")
+            self._file.attrs["format"] = FORMAT
+            self._file.attrs["version"] = VERSION
+            self._file.attrs["config_hash"] = config.hash
+            self._columns = {f"sites/{site}": self._site(site, width, config) for site, width in config.sites.items()}
+            for site in config.sites:
+                self._columns[f"norms/{site}"] = self._column(f"norms/{site}", np.dtype("<f4"))
+            for name, dtype in TOKEN_COLUMNS.items():
+                self._columns[f"tokens/{name}"] = self._column(f"tokens/{name}", dtype)
+
+    def _site(self, site: str, width: int, config: StoreConfig) -> _Column:
+        chunk = (block_rows(width, config.dtype), width)
+        dataset = self._file.create_dataset(
+            f"sites/{site}", (0, width), DTYPES[config.dtype], maxshape=(None, width), chunks=chunk
+        )
+        dataset.attrs["dtype"] = config.dtype
+        return _Column(dataset)
+
+    def _column(self, path: str, dtype: np.dtype) -> _Column:
+        return _Column(self._file.create_dataset(path, (0,), dtype, maxshape=(None,), chunks=(COLUMN_CHUNK,)))
+
+    def append(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Append the same number of rows to every dataset; keys are paths in the file, such as ``tokens/role``."""
+        lengths = {path: len(values) for path, values in columns.items()}
+        if set(lengths) != set(self._columns) or len(set(lengths.values())) != 1:
+            raise ValueError(f"shard rows must have one length and fill every dataset, got {lengths}")
+        with storage_errors(self.path):
+            for path, values in columns.items():
+                self._columns[path].append(values)
+            self._bytes.check()
+        self.rows += next(iter(lengths.values()))
+
+    def publish(self) -> tuple[int, str]:
+        """Flush, close and name the file; gives its size in bytes and its checksum."""
+        with storage_errors(self.path):
+            for column in self._columns.values():
+                column.flush()
+            self._file.close()
+            self._bytes.check()
+            self._bytes.close()
+            size, digest = self._temporary.stat().st_size, checksum(self._temporary)
+            publish(self._temporary, self.path)
+        return size, digest
+
+    def discard(self) -> None:
+        """Drop the shard in hand. Never raises: it is called while another error is on its way."""
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+        with suppress(OSError):
+            self._bytes.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+class OpenShards:
+    """The shards of a store for reading; files are opened when needed and the least recently used is closed.
+
+    Safe to use from several threads: a shuffled stream reads ahead in a thread of its own.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._files: OrderedDict[int, h5py.File] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, shard: int, dataset: str, rows: slice) -> np.ndarray:
+        """Rows of a dataset of one shard; InputError names a shard that cannot be read."""
+        with self._lock:
+            try:
+                values: np.ndarray = self._file(shard)[dataset][rows]
+            except (OSError, KeyError) as error:
+                raise InputError(
+                    f"{self._paths[shard]}: {dataset} of this shard cannot be read ({error}); cache anew"
+                ) from error
+        return values
+
+    def close(self) -> None:
+        with self._lock:
+            while self._files:
+                self._files.popitem()[1].close()
+
+    def _file(self, shard: int) -> h5py.File:
+        if shard in self._files:
+            self._files.move_to_end(shard)
+        else:
+            while len(self._files) >= OPEN_FILES:
+                self._files.popitem(last=False)[1].close()
+            self._files[shard] = h5py.File(self._paths[shard], "r")
+        return self._files[shard]
+
+
+def checksum(path: Path) -> str:
+    """``xxh3_128:`` and the hexadecimal digest of a file's bytes."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return f"xxh3_128:{digest.hexdigest()}"

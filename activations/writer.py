@@ -1,0 +1,193 @@
+"""Filling an activation store study by study, so that a killed process loses at most the shard in hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from activations import studies_files
+from activations.encoding import decode, encode
+from activations.files import exclusive, storage_errors
+from activations.manifest import Manifest, ShardRecord, StoreConfig, read_manifest
+from activations.roles import TokenTable
+from activations.shard import TOKEN_COLUMNS, ShardFile, shard_name
+from radiology.errors import InputError
+
+DEFAULT_SHARD_ROWS = 65_536
+#: A shard is closed after so many studies even if few of their tokens are kept, so that little work is at stake.
+SHARD_STUDIES = 256
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """What is stored of one study.
+
+    Attributes:
+        record: its row of ``studies.parquet``; ``record["study"]`` is its number.
+        tokens: the kept tokens, n of them.
+        positions: their places in the prompt, (n,) int.
+        rows: site → (n, d) activations.
+    """
+
+    record: Mapping[str, Any]
+    tokens: TokenTable
+    positions: np.ndarray
+    rows: Mapping[str, torch.Tensor]
+
+
+class StoreWriter:
+    """One writer of a store (one of ``config.writers``), used as a context manager.
+
+    On entering, what an earlier process left unfinished is removed; :attr:`studies_done` says where to go on. A shard
+    is closed by the first :meth:`add` that brings it to ``shard_rows`` rows or 256 studies, so it holds whole studies.
+
+    Raises:
+        InputError: the store there was written with another configuration, or another process is writing it.
+        OSError: the disk refuses; finished shards stay and the same command goes on from them.
+    """
+
+    def __init__(
+        self, directory: Path, config: StoreConfig, *, rank: int = 0, shard_rows: int = DEFAULT_SHARD_ROWS
+    ) -> None:
+        if not 0 <= rank < config.writers:
+            raise InputError(
+                f"rank: {rank} is not one of the store's {config.writers} writers (0 … {config.writers - 1})"
+            )
+        if shard_rows < 1:
+            raise InputError(f"shard_rows: {shard_rows}; a shard holds at least one row")
+        self.directory, self.config, self.rank, self.shard_rows = directory, config, rank, shard_rows
+        self._shards: list[ShardRecord] = []
+        self._shard: ShardFile | None = None
+        self._records: list[Mapping[str, Any]] = []
+        self._locks = ExitStack()
+        self.complete = False
+
+    @property
+    def rows(self) -> int:
+        """Rows written by this writer, the shard in hand included."""
+        return sum(shard.rows for shard in self._shards) + (self._shard.rows if self._shard else 0)
+
+    @property
+    def studies_done(self) -> int:
+        """How many studies of this writer lie in finished shards."""
+        return sum(shard.n_studies for shard in self._shards)
+
+    def stored_records(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows of the study table that this writer has finished, in order; ``columns`` must hold ``study``."""
+        manifest = Manifest(self.config, tuple(self._shards), complete=self.complete)
+        for record in studies_files.all_records(self.directory, manifest, columns):
+            if record["study"] % self.config.writers == self.rank:
+                yield record
+
+    def __enter__(self) -> Self:
+        with storage_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            alone = self._locks.enter_context(exclusive(self.directory / f".writer-{self.rank:05d}.lock", wait=False))
+            if not alone:
+                raise InputError(
+                    f"{self.directory}: another process is writing this store; wait for it or end it first"
+                )
+            manifest = self._update_manifest(lambda there: there)
+            self._shards, self.complete = list(manifest.shards_of(self.rank)), manifest.complete
+            self._remove_unfinished()
+        except BaseException:
+            self._locks.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shard is not None:
+            self._shard.discard()
+            self._shard = None
+        self._locks.close()
+
+    def add(self, studies: Sequence[StudyRows]) -> None:
+        """Append studies, in ascending order of their numbers."""
+        if self._shard is None:
+            name = shard_name(self.rank, len(self._shards))
+            self._shard = ShardFile(self.directory / name, self.config)
+        for study in studies:
+            self._shard.append(self._columns(study))
+            self._records.append(study.record)
+        if self._shard.rows >= self.shard_rows or len(self._records) >= SHARD_STUDIES:
+            self._publish()
+
+    def finish(self) -> bool:
+        """Close the last shard. True if this was the last writer and the store is now complete."""
+        if self._shard is not None:
+            self._publish()
+        manifest = self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=True))
+        self.complete = manifest.complete
+        return self.complete
+
+    def _columns(self, study: StudyRows) -> dict[str, np.ndarray]:
+        tokens = study.tokens
+        columns: dict[str, np.ndarray] = {}
+        for site, width in self.config.sites.items():
+            rows_nd = study.rows[site]
+            if tuple(rows_nd.shape) != (len(tokens), width):
+                raise ValueError(f"{site}: rows have shape {tuple(rows_nd.shape)}, expected {(len(tokens), width)}")
+            stored_nd = encode(rows_nd, self.config.dtype)
+            columns[f"sites/{site}"] = stored_nd
+            columns[f"norms/{site}"] = decode(stored_nd, self.config.dtype).norm(dim=1).numpy()
+        values = {
+            "study": np.full(len(tokens), study.record["study"]),
+            "position": study.positions,
+            **{name: getattr(tokens, name) for name in ("token_id", "role", "image", "row", "col")},
+        }
+        for name, dtype in TOKEN_COLUMNS.items():
+            columns[f"tokens/{name}"] = np.asarray(values[name]).astype(dtype)
+        return columns
+
+    def _publish(self) -> None:
+        """Study rows first, then the shard, then the manifest: what the manifest lists is always there."""
+        if self._shard is None:
+            return
+        number = len(self._shards)
+        studies_files.write_part(self.directory, self.rank, number, self._records)
+        size, digest = self._shard.publish()
+        span = (int(self._records[0]["study"]), int(self._records[-1]["study"]))
+        self._shards.append(
+            ShardRecord(self._shard.path.name, self._shard.rows, size, digest, span, len(self._records))
+        )
+        self._shard, self._records = None, []
+        self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=False))
+
+    def _update_manifest(self, change: Callable[[Manifest], Manifest]) -> Manifest:
+        """Read, change and write the manifest while no other writer does; the last writer to finish completes it."""
+        with exclusive(self.directory / ".manifest.lock", wait=True):
+            found = read_manifest(self.directory)
+            there = Manifest(self.config) if found is None else found
+            there.config.require_equal(self.config, self.directory)
+            changed = change(there)
+            if found is None and changed.shards:
+                studies_files.remove_stale_table(self.directory)
+            if not changed.complete and len(changed.finished) == self.config.writers:
+                studies_files.join_parts(self.directory, changed)
+                changed = replace(changed, complete=True)
+            if changed != found and (changed.shards or changed.finished):
+                changed.write(self.directory)
+            if changed.complete:
+                studies_files.remove_parts(self.directory)
+        return changed
+
+    def _remove_unfinished(self) -> None:
+        """Remove this writer's files that the manifest does not list: they were in hand when a process ended."""
+        listed = {shard.file for shard in self._shards}
+        listed |= {studies_files.part_name(self.rank, number) for number in range(len(self._shards))}
+        mine = re.compile(rf"\.?(shard|studies)-{self.rank:05d}-\d{{5}}\.(h5|parquet)(\.tmp)?")
+        with storage_errors(self.directory):
+            for path in self.directory.iterdir():
+                if mine.fullmatch(path.name) and path.name not in listed:
+                    path.unlink()

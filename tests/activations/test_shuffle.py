@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from activations.shuffle import Place, Plan, batches, mixing, row_order
+from radiology.errors import InputError
+
+
+def read(start: int, stop: int) -> np.ndarray:
+    """A store whose only column is the row number."""
+    return np.arange(start, stop, dtype=np.float32)[:, None]
+
+
+def given_rows(plan: Plan, size: int, place: Place) -> list[list[int]]:
+    return [[int(v) for v in batch[:, 0]] for batch in batches(plan, size, place, read, torch.from_numpy)]
+
+
+def flat(parts: list[list[int]]) -> list[int]:
+    return [row for part in parts for row in part]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Stores with odd shard sizes, filters with holes, pools smaller and larger than the store."""
+    shards = draw(st.lists(st.integers(0, 23), min_size=1, max_size=5))
+    block = draw(st.integers(1, 9))
+    starts = np.cumsum([0, *shards])
+    spans = [
+        (a, min(a + block, int(end))) for begin, end in pairwise(starts) for a in range(int(begin), int(end), block)
+    ]
+    keep = np.array(draw(st.lists(st.booleans(), min_size=int(starts[-1]), max_size=int(starts[-1]))), dtype=bool)
+    return Plan.of(keep, spans, draw(st.integers(0, 9)), draw(st.integers(1, 40)))
+
+
+@given(plans(), st.integers(1, 12), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_each_row_comes_exactly_once_an_epoch(plan: Plan, size: int, epoch: int) -> None:
+    parts = given_rows(plan, size, Place(epoch))
+    assert sorted(flat(parts)) == np.flatnonzero(plan.keep).tolist()
+    assert all(len(part) == size for part in parts[:-1])
+
+
+@given(plans(), st.integers(1, 12), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_restart_gives_what_the_uninterrupted_run_gives(plan: Plan, size: int, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, plan.rows))
+    assert flat(given_rows(plan, size, Place(1, offset))) == flat(given_rows(plan, size, Place(1)))[offset:]
+
+
+@given(plans(), st.integers(1, 12), st.integers(1, 3), st.integers(0, 6))
+@settings(max_examples=60, deadline=None)
+def test_endless_batches_are_full_and_join_epochs(plan: Plan, size: int, world: int, skip: int) -> None:
+    if not plan.rows:
+        return
+    order = np.concatenate([row_order(plan, epoch) for epoch in range(2 + (skip + 4) * size * world // plan.rows)])
+    epoch, offset = divmod(skip * size * world, plan.rows)
+    for rank in range(world):
+        stream = batches(plan, size, Place(epoch, offset, True, rank, world), read, torch.from_numpy)
+        for number, batch in enumerate(islice(stream, 4), start=skip):
+            whole = order[number * size * world : (number + 1) * size * world]
+            assert batch[:, 0].tolist() == whole[rank::world].tolist()
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    spans = [(a, a + 10) for a in range(0, 200, 10)]
+    keep = np.ones(200, dtype=bool)
+    first = row_order(Plan.of(keep, spans, 7, 60), 0)
+    assert first.tolist() == row_order(Plan.of(keep, spans, 7, 60), 0).tolist()
+    assert first.tolist() != row_order(Plan.of(keep, spans, 8, 60), 0).tolist()
+    assert first.tolist() != row_order(Plan.of(keep, spans, 7, 60), 1).tolist()
+
+
+def test_bad_places_are_refused() -> None:
+    plan = Plan.of(np.ones(4, dtype=bool), [(0, 4)], 0, 4)
+    with pytest.raises(InputError, match="behind the end"):
+        given_rows(plan, 2, Place(0, 5))
+    with pytest.raises(InputError, match="batch_size: 0"):
+        given_rows(plan, 0, Place())
+    with pytest.raises(InputError, match="negative"):
+        Place(-1)
+    with pytest.raises(InputError, match="rank: 2"):
+        Place(rank=2, world=2)
+
+
+def test_a_reading_error_reaches_the_consumer() -> None:
+    def broken(start: int, stop: int) -> np.ndarray:
+        raise OSError("the disk is gone")
+
+    plan = Plan.of(np.ones(4, dtype=bool), [(0, 4)], 0, 4)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(batches(plan, 2, Place(), broken, torch.from_numpy))
+
+
+def test_mixing_tells_a_good_shuffle_from_a_bad_one() -> None:
+    rows, block = 20_000, 100
+    groups = np.arange(rows) // 250  # studies of 250 rows
+    spans = [(a, a + block) for a in range(0, rows, block)]
+    keep = np.ones(rows, dtype=bool)
+    whole = mixing(Plan.of(keep, spans, 0, rows), groups, 500)
+    pooled = mixing(Plan.of(keep, spans, 0, rows // 4), groups, 500)
+    single = mixing(Plan.of(keep, spans, 0, 1), groups, 500)
+    assert whole == pytest.approx(1, abs=0.01)
+    assert single < 0.5 < pooled < whole  # more rows in a pool mix better
+    with pytest.raises(InputError, match="more than the 20000 rows"):
+        mixing(Plan.of(keep, spans, 0, 1), groups, rows + 1)
