@@ -1,0 +1,1 @@
+"""The recipe of the phantom weights: data, encoder, report writer, held-out evaluation (``interp phantom train``)."""

@@ -1,0 +1,123 @@
+"""The recipe as a whole: studies → encoder → free report writer → late-reading report writer → weight folders.
+
+Each stage keeps its files under one work folder and is skipped or continued when the recipe is run again.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from activations.models.maira2 import Maira2ForConditionalGeneration
+from activations.models.phantom import READ_FROM, phantom_config
+from activations.models.phantom_language import BOX_BINS, vocabulary
+from activations.models.phantom_training.data import TrainingData, load_training_data
+from activations.models.phantom_training.encoder import encoder_features, train_encoder
+from activations.models.phantom_training.reporter import train_reporter
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shipped weights were made. ``studies`` of phantom ``seed`` are for training only."""
+
+    studies: int = 40_000
+    seed: int = 0
+    encoder_steps: int = 3_000
+    free_steps: int = 5_000
+    free_learning_rate: float = 1.5e-3
+    late_steps: int = 3_000
+    late_learning_rate: float = 1e-3
+
+
+def train_phantom(work: Path, recipe: Recipe, progress: Progress | None = None) -> dict[str, Path]:
+    """Train both variants; returns their weight folders under ``work``."""
+    work.mkdir(parents=True, exist_ok=True)
+    data = load_training_data(work / "studies", recipe.studies, recipe.seed, progress)
+    minutes: dict[str, float] = {}
+    encoder = _timed(minutes, "encoder", work, lambda: _encoder(work, recipe, data, progress))
+    features = encoder_features(encoder, data, work / "features.npy", progress)
+
+    def reporter(start: Maira2ForConditionalGeneration, name: str, read_from: int, steps: int, rate: float) -> Any:
+        model = _model(recipe.seed, read_from, start)
+        train_reporter(
+            model,
+            data,
+            features,
+            work / f"{name}.pt",
+            steps=steps,
+            learning_rate=rate,
+            seed=recipe.seed + (1 if name == "late" else 0),
+            single_image_first=name == "free",
+            progress=progress,
+        )
+        return model
+
+    free = _timed(
+        minutes, "free", work, lambda: reporter(encoder, "free", 0, recipe.free_steps, recipe.free_learning_rate)
+    )
+    late = _timed(
+        minutes, "late", work, lambda: reporter(free, "late", READ_FROM, recipe.late_steps, recipe.late_learning_rate)
+    )
+    folders = {"free": work / "phantom-free", "late": work / "phantom-late"}
+    for name, model in (("free", free), ("late", late)):
+        save_phantom(model, folders[name], {**asdict(recipe), "minutes": minutes, "machine": _machine()})
+    return folders
+
+
+def save_phantom(model: Maira2ForConditionalGeneration, folder: Path, made: dict[str, Any]) -> None:
+    """Write ``config.json`` and ``model.safetensors`` (float16), the form that ``open_model(folder)`` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "kind": "interp-phantom",
+        "image_read_from": model.config.image_read_from,
+        "box_bins": BOX_BINS,
+        "vocabulary": list(vocabulary()),
+        "recipe": made,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def _encoder(
+    work: Path, recipe: Recipe, data: TrainingData, progress: Progress | None
+) -> Maira2ForConditionalGeneration:
+    model = _model(recipe.seed, 0, None)
+    train_encoder(model, data, work / "encoder.pt", steps=recipe.encoder_steps, seed=recipe.seed, progress=progress)
+    return model
+
+
+def _model(seed: int, read_from: int, start: Maira2ForConditionalGeneration | None) -> Maira2ForConditionalGeneration:
+    torch.manual_seed(seed)
+    model = Maira2ForConditionalGeneration(phantom_config(read_from))
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        model.vision_tower.requires_grad_(False)
+    return model
+
+
+def _timed(minutes: dict[str, float], stage: str, work: Path, run: Callable[[], Any]) -> Any:
+    """Run a stage; its minutes add up over interrupted runs."""
+    log = work / "minutes.json"
+    before: dict[str, float] = json.loads(log.read_text()) if log.exists() else {}
+    started = time.monotonic()
+    try:
+        return run()
+    finally:
+        before[stage] = round(before.get(stage, 0.0) + (time.monotonic() - started) / 60, 2)
+        log.write_text(json.dumps(before))
+        minutes[stage] = before[stage]
+
+
+def _machine() -> str:
+    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}, torch {torch.__version__}"
