@@ -11,7 +11,7 @@ that is no bar, for MAIRA-2; phantom models use it to have a known depth at whic
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ class Maira2Config(PreTrainedConfig):
     """
 
     model_type = "interp_maira2"
-    sub_configs = {"vision_config": Dinov2Config, "text_config": LlamaConfig}
+    sub_configs: ClassVar[dict[str, Any]] = {"vision_config": Dinov2Config, "text_config": LlamaConfig}
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
     base_model_prefix = ""
     main_input_name = "input_ids"
     _supports_sdpa = True
-    _no_split_modules = ["LlamaDecoderLayer", "Dinov2Layer"]
+    _no_split_modules: ClassVar[list[str]] = ["LlamaDecoderLayer", "Dinov2Layer"]
 
     def __init__(self, config: Maira2Config) -> None:
         super().__init__(config)

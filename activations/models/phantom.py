@@ -112,7 +112,7 @@ def _placed(module: Maira2ForConditionalGeneration, device: str, dtype: torch.dt
 
 
 def phantom_pixels(grey_hw: np.ndarray) -> np.ndarray:
-    """Preprocessing up to the crop: per-image min–max to 0–255, shortest edge to 140 px, centre crop → (140, 140) uint8.
+    """Preprocessing up to the crop: min–max to 0–255, shortest edge to 140 px, centre crop → (140, 140) uint8.
 
     A constant image becomes all zero.
     """

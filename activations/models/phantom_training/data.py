@@ -68,7 +68,7 @@ def _make_chunk(job: tuple[Path, int, int]) -> None:
     arrays = _arrays(studies)
     temporary = path.with_suffix(".tmp.npz")
     np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _arrays(studies: list[PhantomStudy]) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ def _schedule(step: int, config: LoopConfig) -> float:
 def _save(module: nn.Module, optimizer: torch.optim.Optimizer, step: int, checkpoint: Path) -> None:
     temporary = checkpoint.with_suffix(".tmp")
     torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, temporary)
-    os.replace(temporary, checkpoint)
+    temporary.replace(checkpoint)
 
 
 def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path) -> int:
