@@ -14,7 +14,10 @@ from torch import nn
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Steps, learning rate (linear warm-up, then cosine to a twentieth), weight decay, checkpoint distance."""
+    """Steps, learning rate (linear warm-up, then cosine to a twentieth), weight decay, checkpoint distance.
+
+    ``stop`` ends the run early without making the schedule shorter.
+    """
 
     steps: int
     learning_rate: float
@@ -22,6 +25,7 @@ class LoopConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     checkpoint_every: int = 250
+    stop: int | None = None
 
 
 def optimise(
@@ -40,9 +44,9 @@ def optimise(
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
     )
-    first = _resume(module, optimizer, checkpoint)
+    first, last = _resume(module, optimizer, checkpoint), config.stop or config.steps
     average, started = float("nan"), time.monotonic()
-    for step in range(first, config.steps):
+    for step in range(first, last):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
         loss = loss_of_step(step)
@@ -55,8 +59,8 @@ def optimise(
         average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
         if progress and step % 25 == 24:
             rate = (step + 1 - first) / (time.monotonic() - started)
-            progress(step + 1, config.steps, f"loss {average:.4f}, {rate:.1f} steps/s")
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            progress(step + 1, last, f"loss {average:.4f}, {rate:.1f} steps/s")
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
             _save(module, optimizer, step + 1, checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""The recipe as a whole: studies → encoder → free report writer → late-reading report writer → weight folders.
+"""The recipe as a whole: studies → encoder → report writer → two branches of it, free and late-reading → weights.
 
 Each stage keeps its files under one work folder and is skipped or continued when the recipe is run again.
 """
@@ -28,15 +28,21 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the shipped weights were made. ``studies`` of phantom ``seed`` are for training only."""
+    """How the shipped weights were made. ``studies`` of phantom ``seed`` are for training only.
+
+    The report writer starts with ``shared_steps`` of a schedule of ``shared_schedule`` steps, text free to look at the
+    image in every block; from there one branch goes on so, the other with text barred from the image before block 3.
+    """
 
     studies: int = 40_000
     seed: int = 0
-    encoder_steps: int = 3_000
-    free_steps: int = 5_000
-    free_learning_rate: float = 1.5e-3
-    late_steps: int = 3_000
-    late_learning_rate: float = 1e-3
+    encoder_steps: int = 2_200
+    shared_schedule: int = 3_200
+    shared_steps: int = 1_250
+    shared_learning_rate: float = 1.5e-3
+    free_steps: int = 1_600
+    late_steps: int = 2_400
+    branch_learning_rate: float = 1.2e-3
 
 
 def train_phantom(work: Path, recipe: Recipe, progress: Progress | None = None) -> dict[str, Path]:
@@ -47,27 +53,34 @@ def train_phantom(work: Path, recipe: Recipe, progress: Progress | None = None) 
     encoder = _timed(minutes, "encoder", work, lambda: _encoder(work, recipe, data, progress))
     features = encoder_features(encoder, data, work / "features.npy", progress)
 
-    def reporter(start: Maira2ForConditionalGeneration, name: str, read_from: int, steps: int, rate: float) -> Any:
-        model = _model(recipe.seed, read_from, start)
-        train_reporter(
-            model,
-            data,
-            features,
-            work / f"{name}.pt",
-            steps=steps,
-            learning_rate=rate,
-            seed=recipe.seed + (1 if name == "late" else 0),
-            single_image_first=name == "free",
-            progress=progress,
-        )
+    def reporter(start: Maira2ForConditionalGeneration, name: str, **how: Any) -> Maira2ForConditionalGeneration:
+        model = _model(recipe.seed, READ_FROM if name == "late" else 0, start)
+        seed = recipe.seed + ("shared", "free", "late").index(name)
+        train_reporter(model, data, features, work / f"{name}.pt", seed=seed, progress=progress, **how)
         return model
 
-    free = _timed(
-        minutes, "free", work, lambda: reporter(encoder, "free", 0, recipe.free_steps, recipe.free_learning_rate)
+    def branch(name: str, steps: int) -> Maira2ForConditionalGeneration:
+        rate = recipe.branch_learning_rate
+        return _timed(
+            minutes,
+            name,
+            work,
+            lambda: reporter(shared, name, steps=steps, learning_rate=rate, single_image_first=False),
+        )
+
+    shared = _timed(
+        minutes,
+        "shared",
+        work,
+        lambda: reporter(
+            encoder,
+            "shared",
+            steps=recipe.shared_schedule,
+            stop=recipe.shared_steps,
+            learning_rate=recipe.shared_learning_rate,
+        ),
     )
-    late = _timed(
-        minutes, "late", work, lambda: reporter(free, "late", READ_FROM, recipe.late_steps, recipe.late_learning_rate)
-    )
+    late, free = branch("late", recipe.late_steps), branch("free", recipe.free_steps)
     folders = {"free": work / "phantom-free", "late": work / "phantom-late"}
     for name, model in (("free", free), ("late", late)):
         save_phantom(model, folders[name], {**asdict(recipe), "minutes": minutes, "machine": _machine()})

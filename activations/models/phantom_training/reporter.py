@@ -53,12 +53,16 @@ def train_reporter(
     *,
     steps: int,
     learning_rate: float,
+    stop: int | None = None,
     batch: int = 32,
     seed: int = 0,
     single_image_first: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> None:
-    """Train projector and decoder in place. Batches hold studies with equally many images, so that they pad little."""
+    """Train projector and decoder in place. Batches hold studies with equally many images, so that they pad little.
+
+    ``single_image_first``: the first quarter of the steps takes only studies with one image, which are cheap.
+    """
     torch.manual_seed(seed)
     trainer = ReporterTrainer(model).train()
     images_of_study = _images_of_study(data)
@@ -75,7 +79,7 @@ def train_reporter(
         images = np.concatenate([images_of_study[study] for study in chosen])
         return trainer.loss(ids_bt, targets_bt, torch.from_numpy(features_mpd[images].astype(np.float32)))
 
-    optimise(trainer, loss_of_step, LoopConfig(steps, learning_rate), checkpoint, progress)
+    optimise(trainer, loss_of_step, LoopConfig(steps, learning_rate, stop=stop), checkpoint, progress)
 
 
 def _images_of_study(data: TrainingData) -> list[np.ndarray]:
