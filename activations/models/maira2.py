@@ -190,7 +190,7 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
     base_model_prefix = ""
     main_input_name = "input_ids"
     _supports_sdpa = True
-    _no_split_modules: ClassVar[list[str]] = ["LlamaDecoderLayer", "Dinov2Layer"]
+    _no_split_modules = ["LlamaDecoderLayer", "Dinov2Layer"]  # noqa: RUF012 - the base class declares it so
 
     def __init__(self, config: Maira2Config) -> None:
         super().__init__(config)

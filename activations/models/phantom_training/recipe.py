@@ -122,11 +122,11 @@ def _model(seed: int, read_from: int, start: Maira2ForConditionalGeneration | No
 def _timed(minutes: dict[str, float], stage: str, work: Path, run: Callable[[], Any]) -> Any:
     """Run a stage; its minutes add up over interrupted runs."""
     log = work / "minutes.json"
-    before: dict[str, float] = json.loads(log.read_text()) if log.exists() else {}
     started = time.monotonic()
     try:
         return run()
     finally:
+        before: dict[str, float] = json.loads(log.read_text()) if log.exists() else {}
         before[stage] = round(before.get(stage, 0.0) + (time.monotonic() - started) / 60, 2)
         log.write_text(json.dumps(before))
         minutes[stage] = before[stage]
