@@ -257,6 +257,24 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_mask_bt=image_mask_bt,
         )
 
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Any = None, **kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Copy each prompt for its beams, its images with it: a prompt's images stay together."""
+        pixels = kwargs.pop("pixel_values", None)
+        patches = self._patches_per_image()
+        of_prompt = (input_ids == self.config.image_token_index).sum(1) // patches
+        input_ids, kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc]
+            expand_size, is_encoder_decoder, input_ids=input_ids, **kwargs
+        )
+        if pixels is not None:
+            pixels = torch.cat([images.repeat(expand_size, 1, 1, 1) for images in pixels.split(of_prompt.tolist())])
+        return input_ids, {**kwargs, "pixel_values": pixels}
+
+    def _patches_per_image(self) -> int:
+        vision = self.config.vision_config
+        return int(vision.image_size // vision.patch_size) ** 2
+
     def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: torch.Tensor, **kwargs: Any
     ) -> dict[str, Any]:

@@ -155,6 +155,34 @@ def test_left_padding_changes_nothing(read_from: int) -> None:
     torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-5)
 
 
+def test_beams_of_a_prompt_with_two_images_see_both_in_order() -> None:
+    model = tiny()
+    ids, first = prompt()
+    _, second = prompt(seed=1)
+    two_ids = torch.cat([ids[:, : 3 + PATCHES], torch.full((1, PATCHES), IMAGE), ids[:, 3 + PATCHES :]], dim=1)
+    batch = torch.cat([two_ids, two_ids])
+    pixels = torch.cat([first, second, second, first])  # the second prompt has the images the other way round
+
+    def beams(ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model.generate(
+                ids,
+                pixel_values=pixels,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=5,
+                num_beams=3,
+                do_sample=False,
+                eos_token_id=None,
+            )
+
+    together = beams(batch, pixels)
+    assert torch.equal(together[:1], beams(two_ids, pixels[:2]))
+    assert torch.equal(together[1:], beams(two_ids, pixels[2:]))
+    expanded, kwargs = model._expand_inputs_for_generation(2, input_ids=batch, pixel_values=pixels)
+    assert len(expanded) == 4
+    assert torch.equal(kwargs["pixel_values"], torch.cat([first, second, first, second, second, first, second, first]))
+
+
 def test_a_prompt_with_too_few_image_tokens_is_refused() -> None:
     model = tiny()
     ids, pixels = prompt()
