@@ -1,0 +1,61 @@
+"""Reading the tables of a run directory: each is whole, missing, or damaged, and the reader says which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class UnreadableError(Exception):
+    """A file of the run is there but cannot be used; the message says why, without its path."""
+
+
+def read_table(path: Path, columns: Sequence[str], filters: list[Any] | None = None) -> pa.Table | None:
+    """Columns of a Parquet file, or None where there is no such file.
+
+    Args:
+        columns: needed columns; others are not read.
+        filters: as of ``pyarrow.parquet.read_table``; row groups that cannot match are skipped.
+
+    Raises:
+        UnreadableError: damaged, or a needed column is missing.
+    """
+    if not path.is_file():
+        return None
+    try:
+        names = pq.read_schema(path).names
+        lacking = [name for name in columns if name not in names]
+        if lacking:
+            raise UnreadableError(f"lacks the columns {', '.join(lacking)}")
+        return pq.read_table(path, columns=list(columns), filters=filters)
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableError(f"is damaged ({type(error).__name__})") from error
+
+
+def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
+    """:func:`read_table` as a frame."""
+    table = read_table(path, columns)
+    return None if table is None else table.to_pandas()
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object of a file, or None where there is no such file.
+
+    Raises:
+        UnreadableError: not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"is damaged ({type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise UnreadableError("is damaged (not an object)")
+    return content
