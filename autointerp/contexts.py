@@ -1,0 +1,185 @@
+"""Choosing the contexts of every feature: where it fires most, across its range, and where it is quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from autointerp.catalogue import Catalogue
+from autointerp.negatives import hard_images, hard_sentences
+from autointerp.peaks import Peaks
+from autointerp.schema import Kind, Split
+from autointerp.units import Units
+
+#: Contexts are taken from images, texts, roles and image names that hold at least this share of the firing units.
+MIN_SHARE = 0.05
+#: A feature that fires in (nearly) every unit has no silent ones. Then the way from a weak peak (5 % quantile) to a
+#: strong one (95 %) is what counts: below the first share of it a unit is quiet, above the second it fires, and what
+#: lies between is used for neither. If the weak ones are nearly as strong as the strong ones, no unit is quiet.
+QUIET_BELOW, FIRING_ABOVE, MAX_FLOOR = 0.2, 0.4, 0.6
+_WEAK_QUANTILE, _STRONG_QUANTILE = 0.05, 0.95
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """c contexts, each array (c,): feature, unit, kind, split, peak row of the store (−1: silent), peak value."""
+
+    feature: np.ndarray
+    unit: np.ndarray
+    kind: np.ndarray
+    split: np.ndarray
+    row: np.ndarray
+    value: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Units of one split and modality that the feature could have fired in, with its peaks there."""
+
+    unit: np.ndarray
+    peak: np.ndarray
+    quiet: np.ndarray
+    firing: np.ndarray
+
+
+class ContextSelector:
+    """Chooses contexts for one feature at a time; the choice for one does not depend on the others.
+
+    Args:
+        units, peaks: of the whole store.
+        catalogue: of ``units.documents``.
+        split_of_study: study number → split.
+        per_kind: contexts per kind, split and modality, at most.
+        seed: of random negatives and ties.
+    """
+
+    def __init__(
+        self, units: Units, peaks: Peaks, catalogue: Catalogue, split_of_study: np.ndarray, per_kind: int, seed: int
+    ) -> None:
+        self._units, self._peaks, self._catalogue = units, peaks, catalogue
+        self._per_kind, self._seed = per_kind, seed
+        self._group = np.where(units.is_image, units.image, units.role)
+        # Two contexts of one feature must not say the same: one image a study, one of several near-equal sentences.
+        self._same = np.where(units.is_image, units.study, catalogue.duplicate[units.document])
+        split = split_of_study[units.study]
+        self._units_in = {
+            (name, modality): np.flatnonzero((split == name) & (units.is_image == modality))
+            for name in Split
+            for modality in (True, False)
+        }
+
+    def choose(self, feature: int) -> Chosen:
+        """The contexts of one feature; none if it never fires in a unit."""
+        unit_m, value_m, row_m = self._peaks.of(feature)
+        rng = np.random.default_rng((self._seed, feature))
+        parts: list[tuple[np.ndarray, Kind, Split]] = []
+        for is_image in (True, False):
+            here = self._units.is_image[unit_m] == is_image
+            if here.sum() < max(1, MIN_SHARE * len(unit_m)):
+                continue
+            groups = _frequent(self._group[unit_m[here]])
+            for split in Split:
+                pool = self._pool(self._units_in[split, is_image], groups, unit_m[here], value_m[here], is_image)
+                parts += [(units, kind, split) for kind, units in self._of_pool(pool, is_image, rng)]
+        return self._collect(feature, parts, unit_m, value_m, row_m)
+
+    def _pool(
+        self, unit_p: np.ndarray, groups: np.ndarray, unit_m: np.ndarray, value_m: np.ndarray, is_image: bool
+    ) -> _Pool:
+        unit_p = unit_p[np.isin(self._group[unit_p], groups)]
+        peak_p = np.zeros(len(unit_p), dtype=np.float32)
+        place_m = np.searchsorted(unit_p, unit_m)
+        place_m[place_m == len(unit_p)] = 0
+        inside = unit_p[place_m] == unit_m if len(unit_p) else np.zeros(len(unit_m), dtype=bool)
+        peak_p[place_m[inside]] = value_m[inside]
+        loudest_p = self._loudest_in_study(unit_p, peak_p) if is_image else peak_p
+        silent = loudest_p == 0
+        if silent.sum() >= 2 * self._per_kind:
+            return _Pool(unit_p, peak_p, silent, peak_p > 0)
+        strong = float(np.quantile(value_m, _STRONG_QUANTILE))
+        weak = float(np.quantile(loudest_p, _WEAK_QUANTILE)) if len(loudest_p) else 0.0
+        if weak > MAX_FLOOR * strong:
+            return _Pool(unit_p, peak_p, silent, peak_p > 0)
+        quiet = loudest_p <= weak + QUIET_BELOW * (strong - weak)
+        return _Pool(unit_p, peak_p, quiet, peak_p > weak + FIRING_ABOVE * (strong - weak))
+
+    def _loudest_in_study(self, unit_p: np.ndarray, peak_p: np.ndarray) -> np.ndarray:
+        studies, place_p = np.unique(self._units.study[unit_p], return_inverse=True)
+        loudest = np.zeros(len(studies), dtype=np.float32)
+        np.maximum.at(loudest, place_p, peak_p)
+        return loudest[place_p]
+
+    def _of_pool(self, pool: _Pool, is_image: bool, rng: np.random.Generator) -> list[tuple[Kind, np.ndarray]]:
+        n = self._per_kind
+        firing = np.flatnonzero(pool.firing)
+        ordered = pool.unit[firing[np.argsort(-pool.peak[firing], kind="stable")]]
+        ordered = ordered[_first_of_each(self._same[ordered])]
+        top, rest = ordered[:n], ordered[n:]
+        spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(n, len(rest))).round().astype(np.int64))]
+        quiet = pool.unit[pool.quiet]
+        if len(ordered) == 0 or len(quiet) == 0:
+            return [(Kind.TOP, top), (Kind.QUANTILE, spread)]
+        hard = self._hard(np.concatenate([top, spread]), quiet, is_image, rng)
+        used = np.isin(self._same[quiet], self._same[hard])
+        left = rng.permutation(quiet[~used])
+        random = left[_first_of_each(self._same[left])[:n]]
+        return [
+            (Kind.TOP, top),
+            (Kind.QUANTILE, spread),
+            (Kind.HARD_NEGATIVE, hard),
+            (Kind.RANDOM_NEGATIVE, random),
+        ]
+
+    def _hard(self, firing: np.ndarray, quiet: np.ndarray, is_image: bool, rng: np.random.Generator) -> np.ndarray:
+        document, n, noise = self._units.document, self._per_kind, rng.random(len(quiet))
+        if is_image:
+            study = self._units.study[quiet]
+            return quiet[hard_images(self._catalogue, document[firing], document[quiet], study, noise, n)]
+        ordered = quiet[hard_sentences(self._catalogue, document[firing], document[quiet], noise)]
+        return ordered[_first_of_each(self._same[ordered])[:n]]
+
+    def _collect(
+        self,
+        feature: int,
+        parts: list[tuple[np.ndarray, Kind, Split]],
+        unit_m: np.ndarray,
+        value_m: np.ndarray,
+        row_m: np.ndarray,
+    ) -> Chosen:
+        unit = np.concatenate([units for units, _, _ in parts]) if parts else np.empty(0, dtype=np.int64)
+        kind = np.array([kind.value for units, kind, _ in parts for _ in units], dtype=object)
+        split = np.array([split.value for units, _, split in parts for _ in units], dtype=object)
+        # Peaks of a feature are sorted by unit, so that a peak is found by bisection.
+        place = np.searchsorted(unit_m, unit)
+        fires = place < len(unit_m)
+        fires[fires] = unit_m[place[fires]] == unit[fires]
+        row = np.full(len(unit), -1, dtype=np.int64)
+        value = np.zeros(len(unit), dtype=np.float32)
+        row[fires], value[fires] = row_m[place[fires]], value_m[place[fires]]
+        return Chosen(np.full(len(unit), feature), unit, kind, split, row, value)
+
+
+def choose_all(selector: ContextSelector, n_features: int, progress: Callable[[int], None] | None = None) -> Chosen:
+    """The contexts of features 0 … n_features − 1, in that order; ``progress`` gets the number of features done."""
+    parts: list[Chosen] = []
+    for feature in range(n_features):
+        parts.append(selector.choose(feature))
+        if progress is not None:
+            progress(feature + 1)
+    names = ("feature", "unit", "kind", "split", "row", "value")
+    return Chosen(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _frequent(group_m: np.ndarray) -> np.ndarray:
+    groups, counts = np.unique(group_m, return_counts=True)
+    return groups[counts >= MIN_SHARE * len(group_m)]
+
+
+def _first_of_each(key_n: np.ndarray) -> np.ndarray:
+    """Places of the first of each distinct key, in order."""
+    return np.sort(np.unique(key_n, return_index=True)[1])

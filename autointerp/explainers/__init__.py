@@ -1,0 +1,1 @@
+"""Ways to say in words what a feature means."""

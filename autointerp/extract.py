@@ -1,0 +1,174 @@
+"""The second pass: all activations inside the chosen contexts, written as ``contexts.parquet``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from activations.roles import IMAGE_NAMES
+from autointerp import schema
+from autointerp.contexts import Chosen
+from autointerp.files import table_writer
+from autointerp.pieces import Pieces
+from autointerp.schema import CONTEXTS, Modality
+from autointerp.units import Units
+
+if TYPE_CHECKING:
+    from activations.store import ActivationStore
+    from sae.model import MatryoshkaSAE
+
+#: Activations held at once; more contexts are written in several passes over the store.
+BLOCK_VALUES = 1 << 26
+
+
+@dataclass(frozen=True)
+class ContextSource:
+    """What the table is made from, besides the choice: the store and its token columns, the SAE, units, identifiers."""
+
+    store: ActivationStore
+    site: str
+    sae: MatryoshkaSAE
+    units: Units
+    pieces: Pieces
+    study_ids: np.ndarray
+    patient_ids: np.ndarray
+    grid: tuple[int, int]
+    device: torch.device
+
+
+def write_contexts(
+    path: Path, source: ContextSource, chosen: Chosen, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Read the chosen contexts from the store again and write them as a table, in bounded memory."""
+    with table_writer(path) as writer:
+        for block in _blocks(source.units.n_rows[chosen.unit]):
+            part = Chosen(*(getattr(chosen, name)[block] for name in Chosen.__dataclass_fields__))
+            writer.write_table(_table(source, part, block.start, _activations(source, part, progress)))
+
+
+def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:
+    """Consecutive contexts of at most BLOCK_VALUES activations in all (at least one context)."""
+    ends = np.cumsum(n_values_c)
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, before + BLOCK_VALUES, side="right")), start + 1)
+        yield slice(start, stop)
+        start = stop
+    if len(ends) == 0:
+        yield slice(0, 0)
+
+
+def _activations(source: ContextSource, part: Chosen, progress: Callable[[int, int], None] | None) -> np.ndarray:
+    """Activations of the contexts' features in all rows of their units, one context after the other."""
+    units, n_features = source.units, source.sae.n_features
+    lengths = units.n_rows[part.unit]
+    offsets = np.cumsum(lengths) - lengths
+    values = np.zeros(int(lengths.sum()), dtype=np.float32)
+    key_c = part.unit.astype(np.int64) * n_features + part.feature
+    order = np.argsort(key_c)
+    sorted_keys = key_c[order]
+    wanted = np.zeros(len(units) + 1, dtype=bool)  # the last entry answers for rows of no unit (−1)
+    wanted[part.unit] = True
+    for chunk in source.store.iter_chunks(source.site, columns=()):
+        unit_n = units.unit_of_row[chunk.rows]
+        keep = np.flatnonzero(wanted[unit_n])
+        if progress is not None:
+            progress(chunk.rows.stop, source.store.rows)
+        if len(keep) == 0:
+            continue
+        codes = source.sae.encode(torch.from_numpy(chunk.acts_nd[keep]).to(source.device)).to("cpu")
+        at_m = keep[codes.rows().numpy()]
+        key_m = unit_n[at_m].astype(np.int64) * n_features + codes.indices.numpy()
+        place_m = np.minimum(np.searchsorted(sorted_keys, key_m), max(len(sorted_keys) - 1, 0))
+        hit = np.flatnonzero(sorted_keys[place_m] == key_m)
+        context = order[place_m[hit]]
+        inside = chunk.rows.start + at_m[hit] - units.first_row[part.unit[context]]
+        values[offsets[context] + inside] = codes.values.numpy()[hit]
+    return values
+
+
+def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) -> pa.Table:
+    units, store = source.units, source.store
+    unit = part.unit.astype(np.int64)
+    is_image = units.is_image[unit]
+    start, study = units.first_row[unit], units.study[unit].astype(np.int64)
+    peak = np.where(part.row >= 0, part.row, start)
+    silent = is_image & (part.row < 0)
+    documents = units.documents
+    image_names = np.array([*IMAGE_NAMES, None], dtype=object)  # −1 is the last
+    role_names = np.array(schema.ROLE_NAMES, dtype=object)
+    modality = np.array([Modality.TEXT.value, Modality.IMAGE.value], dtype=object)
+    tokens, activations = _sentences(source, unit, is_image, values)
+    columns = {
+        "context": pa.array(np.arange(first, first + len(part))),
+        "feature": pa.array(part.feature),
+        "kind": pa.array(part.kind, pa.string()),
+        "split": pa.array(part.split, pa.string()),
+        "study": pa.array(study),
+        "study_id": pa.array(source.study_ids[study], pa.string()),
+        "patient_id": pa.array(source.patient_ids[study], pa.string()),
+        "modality": pa.array(modality[is_image.astype(int)], pa.string()),
+        "role": pa.array(role_names[units.role[unit]], pa.string()),
+        "image": pa.array(image_names[units.image[unit]], pa.string()),
+        "row": pa.array(store.column("row")[peak], pa.int16(), mask=~is_image | silent),
+        "col": pa.array(store.column("col")[peak], pa.int16(), mask=~is_image | silent),
+        "map": _maps(source, unit, is_image, values),
+        "map_rows": pa.array(np.full(len(part), source.grid[0]), pa.int16(), mask=~is_image),
+        "map_cols": pa.array(np.full(len(part), source.grid[1]), pa.int16(), mask=~is_image),
+        "position": pa.array(store.column("position")[peak]),
+        "token_start": pa.array(store.column("position")[start]),
+        "tokens": tokens,
+        "activations": activations,
+        "sentence": pa.array(documents.sentences, pa.string()).take(pa.array(units.document[unit])),
+        "activation": pa.array(part.value),
+        "findings": pa.array(documents.findings, pa.list_(pa.string())).take(pa.array(units.document[unit])),
+    }
+    return pa.table([columns[field.name].cast(field.type) for field in CONTEXTS], schema=CONTEXTS)
+
+
+def _sentences(
+    source: ContextSource, unit: np.ndarray, is_image: np.ndarray, values: np.ndarray
+) -> tuple[pa.Array, pa.Array]:
+    """The columns ``tokens`` and ``activations``: lists for sentences, null for images."""
+    lengths = source.units.n_rows[unit]
+    text = np.repeat(~is_image, lengths)
+    offsets = _offsets(np.where(is_image, 0, lengths))
+    codes = source.pieces.code_n[_rows_of(source, unit)][text]
+    strings = pa.array(source.pieces.strings, pa.string()).take(pa.array(codes))
+    mask = pa.array(is_image)
+    return (
+        pa.ListArray.from_arrays(offsets, strings, mask=mask),
+        pa.ListArray.from_arrays(offsets, pa.array(values[text]), mask=mask),
+    )
+
+
+def _maps(source: ContextSource, unit: np.ndarray, is_image: np.ndarray, values: np.ndarray) -> pa.Array:
+    """The column ``map``: all patches of an image row by row (0 where a patch was not kept), null for sentences."""
+    n_rows, n_cols = source.grid
+    size = n_rows * n_cols
+    lengths = source.units.n_rows[unit]
+    image = np.repeat(is_image, lengths)
+    rows = _rows_of(source, unit)[image]
+    patch = source.store.column("row")[rows].astype(np.int64) * n_cols + source.store.column("col")[rows]
+    which = np.repeat(np.arange(is_image.sum()), lengths[is_image])
+    maps = np.zeros(int(is_image.sum()) * size, dtype=np.float32)
+    maps[which * size + patch] = values[image]
+    return pa.ListArray.from_arrays(_offsets(np.where(is_image, size, 0)), pa.array(maps), mask=pa.array(~is_image))
+
+
+def _rows_of(source: ContextSource, unit: np.ndarray) -> np.ndarray:
+    """Rows of the store of all units, one unit after the other."""
+    lengths = source.units.n_rows[unit]
+    starts = source.units.first_row[unit] - (np.cumsum(lengths) - lengths)
+    return np.repeat(starts, lengths) + np.arange(int(lengths.sum()))
+
+
+def _offsets(lengths: np.ndarray) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())

@@ -1,0 +1,112 @@
+"""Where the tables of a run lie, and reading and writing them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from activations.files import publish, storage_errors, temporary_name
+from autointerp import schema
+from radiology.errors import InputError
+
+_COMPRESSION = "zstd"
+
+
+def features_folder(run_dir: str | Path, sae_name: str) -> Path:
+    """``RUN/sae/NAME/features``."""
+    return Path(run_dir) / "sae" / sae_name / schema.FEATURES_FOLDER
+
+
+def labels_folder(run_dir: str | Path, sae_name: str) -> Path:
+    """``RUN/sae/NAME/labels``."""
+    return Path(run_dir) / "sae" / sae_name / schema.LABELS_FOLDER
+
+
+@contextmanager
+def table_writer(path: Path) -> Iterator[pq.ParquetWriter]:
+    """A Parquet writer of one of :data:`autointerp.schema.TABLES`; the file appears when all of it is written."""
+    temporary = temporary_name(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = pq.ParquetWriter(temporary, schema.TABLES[path.name], compression=_COMPRESSION)
+    try:
+        yield writer
+    except BaseException:
+        writer.close()
+        temporary.unlink(missing_ok=True)
+        raise
+    with storage_errors(path):
+        writer.close()
+        publish(temporary, path)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Replace one table file in one step."""
+    with table_writer(path) as writer:
+        writer.write_table(table)
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Replace one table file by the rows of a frame that has exactly the columns of its schema, in any order."""
+    columns = schema.TABLES[path.name]
+    write_table(path, pa.Table.from_pandas(frame[columns.names], schema=columns, preserve_index=False))
+
+
+def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A table file as a frame.
+
+    Raises:
+        InputError: the file is missing, damaged, of a newer version, or lacks a column of the contract.
+    """
+    return read_table(path, columns).to_pandas()
+
+
+def read_table(path: Path, columns: list[str] | None = None, filters: list[tuple] | None = None) -> pa.Table:
+    """A table file as an Arrow table; errors as in :func:`read_frame`."""
+    if not path.is_file():
+        made_by = _MADE_BY.get(path.name, "interp index")
+        raise InputError(f"{path} is missing; make it first with `{made_by}`")
+    try:
+        file = pq.ParquetFile(path)
+        metadata = file.schema_arrow.metadata or {}
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: damaged table ({error}); make it again with `{_MADE_BY[path.name]}`") from error
+    version = metadata.get(schema.VERSION_KEY, b"").decode()
+    if version != schema.VERSION:
+        known = f"this program reads version {schema.VERSION}"
+        raise InputError(f"{path}: feature table version {version or 'unknown'}; {known}")
+    lacking = set(schema.TABLES[path.name].names) - set(file.schema_arrow.names)
+    if lacking:
+        raise InputError(f"{path}: columns {sorted(lacking)} are missing; make it again with `{_MADE_BY[path.name]}`")
+    return pq.read_table(path, columns=columns, filters=filters)
+
+
+def empty_frame(name: str) -> pd.DataFrame:
+    """A frame with the columns of a table file and no rows."""
+    return schema.TABLES[name].empty_table().to_pandas()
+
+
+def upsert(path: Path, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Put ``rows`` into a table file in place of those with equal ``keys``; gives the whole table, sorted by keys."""
+    there = read_frame(path) if path.is_file() else empty_frame(path.name)
+    if len(rows) and len(there):
+        replaced = pd.MultiIndex.from_frame(rows[keys])
+        there = there[~pd.MultiIndex.from_frame(there[keys]).isin(replaced)]
+    parts = [part for part in (there, rows) if len(part)]
+    whole = pd.concat(parts, ignore_index=True) if parts else there
+    whole = whole.sort_values(keys, kind="stable", ignore_index=True)
+    write_frame(path, whole)
+    return whole
+
+
+_MADE_BY: dict[str, str] = {
+    schema.FEATURES_FILE: "interp index",
+    schema.CONTEXTS_FILE: "interp index",
+    schema.EXPLANATIONS_FILE: "interp explain",
+    schema.SCORES_FILE: "interp score",
+}

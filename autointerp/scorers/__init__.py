@@ -1,0 +1,1 @@
+"""Ways to measure whether a label is true of its feature."""
