@@ -40,7 +40,7 @@ class Recipe:
     shared_schedule: int = 3_200
     shared_steps: int = 1_250
     shared_learning_rate: float = 1.5e-3
-    free_steps: int = 1_600
+    free_steps: int = 1_000
     late_steps: int = 2_400
     branch_learning_rate: float = 1.2e-3
 
