@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from interp.stages.base import Work
+
+RunOption = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run directory.")]
+SAEOption = Annotated[str, typer.Option("--sae", metavar="NAME", help="Which SAE of the run.")]
+RedoOption = Annotated[bool, typer.Option("--redo", help="Replace what was made with other settings.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything that is drawn.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 …")]
+
+
+def work(redo: bool = False) -> Work:
+    """How a command does its stages."""
+    from interp.progress import Reporter
+    from interp.stages.base import Work
+
+    return Work(Reporter(), redo)
+
+
+def numbers(text: str, option: str, kind: type = float) -> tuple[float, ...]:
+    """``"2,4"`` → (2.0, 4.0); a usage error names the option."""
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: give numbers separated by commas, e.g. 2,4", param_hint=option) from None

@@ -1,0 +1,143 @@
+"""``interp steer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interp.commands.options import RunOption, SAEOption, SeedOption, numbers, work
+
+if TYPE_CHECKING:
+    from interp.run import Run
+    from steering import Experiment
+
+
+def steer(
+    run: RunOption,
+    sae: SAEOption = "main",
+    feature: Annotated[
+        list[int] | None,
+        typer.Option("--feature", metavar="F", help="Feature to steer; several are steered together."),
+    ] = None,
+    strength: Annotated[
+        str, typer.Option("--strength", metavar="A,B…", help="In units of the feature's mean map or max activation.")
+    ] = "2,4",
+    finding: Annotated[
+        str | None,
+        typer.Option("--finding", metavar="KEY", help="What should change in reports.  [default: the label's concept]"),
+    ] = None,
+    goal: Annotated[
+        str,
+        typer.Option("--goal", metavar="present|absent", help="present brings the finding in, absent takes it out."),
+    ] = "present",
+    kind: Annotated[str, typer.Option("--kind", metavar="add|clamp", help="add or clamp.")] = "add",
+    shape: Annotated[
+        str,
+        typer.Option(
+            "--shape",
+            metavar="map|uniform",
+            help="map: like the feature's own mean activation map; uniform: all tokens alike.",
+        ),
+    ] = "map",
+    tokens: Annotated[
+        str,
+        typer.Option(
+            "--tokens", metavar="SCOPES", help="prompt.image, prompt.text, generated (comma-separated) or all."
+        ),
+    ] = "prompt.image",
+    studies: Annotated[int, typer.Option("--studies", metavar="N", min=1, help="Studies to steer.")] = 24,
+    random: Annotated[int, typer.Option("--random", metavar="N", min=1, help="Random directions as controls.")] = 5,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="Longest report.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the experiment.  [default: from features and finding]"),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", metavar="FILE", help="An experiment as JSON, instead of all of the above.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Steer reports with features and measure what that did, beside controls.
+
+    Studies are taken where there is room for the effect. Controls run at every strength: random directions of equal
+    norm, the wrong sign, and a feature of equal firing rate. Each report carries a proof of how many tokens were
+    changed; if none was, that is an error. Written to RUN/sae/NAME/steering/EXPERIMENT.
+
+    \b
+    Examples:
+      interp steer --run runs/mine --feature 412 --strength 2,4 --finding cardiomegaly
+      interp steer --run runs/mine --feature 412 --feature 97 --goal absent --strength -4 --finding cardiomegaly
+      interp steer --run runs/mine --spec experiment.json
+    """
+    from interp.run import Run
+    from interp.stages.steer import SteerConfig, steer, steer_spec
+    from interp.steering_targets import room_for
+    from interp.tables import print_steering
+
+    if (spec is None) == (not feature):
+        raise typer.BadParameter("give either --feature or --spec", param_hint="--feature / --spec")
+    strengths = numbers(strength, "--strength")
+    opened = Run.open(run)
+    opened.require(f"index:{sae}")
+    if spec is not None:
+        experiment = _read_spec(spec)
+        ids = room_for(opened, experiment.key, experiment.goal, studies, seed=seed)
+        with opened.writing("interp steer"):
+            result = steer_spec(opened, experiment, ids, work(redo=True), sae)
+    else:
+        chosen = tuple(feature or ())
+        key = finding or _labelled_finding(opened, sae, chosen[0])
+        config = SteerConfig(
+            experiment=name or _name(chosen, key, goal),
+            finding=key,
+            groups={_condition(chosen): chosen},
+            study_ids=tuple(room_for(opened, key, goal, studies, seed=seed)),
+            strengths=strengths,
+            goal=goal,
+            kind=kind,
+            shape=shape,
+            tokens=tuple(tokens.split(",")),
+            random=random,
+            max_new_tokens=max_new_tokens,
+            name=sae,
+        )
+        with opened.writing("interp steer"):
+            result = steer(opened, config, work(redo=True))
+    print_steering([result.summary])
+
+
+def _condition(features: tuple[int, ...]) -> str:
+    return f"feature {features[0]}" if len(features) == 1 else f"{len(features)} features"
+
+
+def _name(features: tuple[int, ...], finding: str, goal: str) -> str:
+    shown = "-".join(str(feature) for feature in features[:4]) + ("-more" if len(features) > 4 else "")
+    return f"{finding.replace(':', '-')}-{goal}-{shown}"
+
+
+def _labelled_finding(run: Run, sae: str, feature: int) -> str:
+    explanations = run.features_of(sae)[feature].explanations.to_dict("records")
+    label: dict[str, Any] = next((row for row in explanations if isinstance(row["concept"], str)), {})
+    concept, side = label.get("concept"), label.get("side")
+    if not isinstance(concept, str):
+        raise typer.BadParameter(
+            f"the label of feature {feature} names no finding; say what should change, e.g. --finding cardiomegaly",
+            param_hint="--finding",
+        )
+    return f"{concept}:{side}" if isinstance(side, str) else concept
+
+
+def _read_spec(path: Path) -> Experiment:
+    import json
+
+    from radiology.errors import InputError
+    from steering import Experiment
+
+    try:
+        return Experiment.from_json(json.loads(path.read_text()))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None

@@ -1,0 +1,48 @@
+"""``interp trace``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interp.commands.options import RunOption, work
+
+
+def trace(
+    run: RunOption,
+    finding: Annotated[
+        list[str] | None, typer.Option("--finding", metavar="KEY", help="Findings to trace.  [default: four of them]")
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option("--pairs", metavar="N", min=1, help="Counterfactual pairs for each finding.")
+    ] = 8,
+    site: Annotated[
+        list[str] | None, typer.Option("--site", metavar="S", help="Sites.  [default: projector and all blocks]")
+    ] = None,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Also generate and count reports that change sides (much slower).")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Phantom series that the pairs come from.")
+    ] = 101,
+) -> None:
+    """Find where the report reads what: a causal map of site × token role.
+
+    Residuals of a phantom with a finding are put into the run on its twin without it. Where that changes what the
+    model would say, the site and the tokens carry the finding. Written to RUN/trace/causal_map.parquet.
+
+    \b
+    Examples:
+      interp trace --run runs/mine
+      interp trace --run runs/mine --finding pacemaker --pairs 20 --flips
+    """
+    from interp.run import Run
+    from interp.stages.trace import DEFAULT_FINDINGS, TraceConfig, trace
+    from interp.tables import print_causal_map
+
+    opened = Run.open(run)
+    config = TraceConfig(tuple(finding or DEFAULT_FINDINGS), pairs, tuple(site or ()), flips, seed)
+    with opened.writing("interp trace"):
+        trace(opened, config, work(redo=True))
+    print_causal_map(opened)

@@ -1,0 +1,54 @@
+"""The random-weight control: the same architecture, untrained, treated the same way.
+
+A model with random weights reconstructs as well and detects far worse; without it a reconstruction figure says nothing
+about meaning. The control is a run directory of its own inside the run: ``RUN/control``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interp.plain import restored
+from interp.run import Run
+from interp.stages.base import Work
+from interp.stages.cache import CacheConfig, cache
+from interp.stages.train_sae import TrainSAEConfig, train_sae
+from radiology.errors import InputError
+
+FOLDER = "control"
+
+
+def control_of(run: Run) -> Run | None:
+    """The control of a run, if it has one."""
+    path = run.path / FOLDER
+    return Run.open(path) if (path / "run.json").is_file() else None
+
+
+def control_cache_config(run: Run) -> CacheConfig:
+    """What the control caches: the same studies as far as they have reports of their own.
+
+    Raises:
+        InputError: there is no random-weight twin of the run's model.
+    """
+    config = restored(CacheConfig, run.config_of("cache"))
+    if not config.model.startswith("phantom"):
+        raise InputError(f"control: there is no random-weight twin of model {config.model!r}; only of phantom models")
+    own = tuple(spec for spec in config.studies if spec not in config.generated_sources)
+    return replace(config, model="phantom:random", studies=own, generated_sources=())
+
+
+def make_control(run: Run, name: str, work: Work, *, batch_size: int = 16, device: str = "cpu") -> Run:
+    """Cache the random-weight model and train an SAE on it with the settings of the run's own; skips what is done."""
+    settings = run.config_of(f"train-sae:{name}")
+    if "imported_from" in settings:
+        raise InputError(
+            f"control: SAE {name!r} was imported, so none can be trained the same way; train one in the run"
+        )
+    config = restored(TrainSAEConfig, settings)
+    cache_config = control_cache_config(run)
+    control = Run.create(run.path / FOLDER)
+    with control.writing("making the random-weight control"):
+        quiet = replace(work, prefix="Control: ")
+        cache(control, cache_config, quiet, batch_size=batch_size, device=device)
+        train_sae(control, config, quiet, device=device)
+    return control

@@ -1,0 +1,123 @@
+"""SAEs to and from other tools."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interp.run import Run
+from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    from sae import MatryoshkaSAE
+
+
+def export_to(run: Run, name: str, to: str, out: Path) -> str:
+    """Write an SAE of a run, or its features and labels, in the form of another tool.
+
+    Args:
+        to: ``saelens``, ``dictionary-learning``, ``neuronpedia`` or ``delphi``.
+        out: a folder that does not exist yet, or is empty.
+
+    Returns:
+        What was written, in words.
+
+    Raises:
+        InputError: ``out`` holds something already, or the run has no such SAE or no feature table.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: there is something already; choose a new or an empty folder")
+    site = str(run.config_of(f"train-sae:{name}")["site"])
+    if to == "neuronpedia":
+        from autointerp.exchange import export_neuronpedia
+
+        model = str(run.config_of("cache")["model"])
+        n = export_neuronpedia(run.path, name, out, model_id=model, source=f"{site}-{name}")
+        return f"{n} features in {out}, as Neuronpedia reads them"
+    if to == "delphi":
+        from autointerp.exchange import export_delphi
+
+        return f"{export_delphi(run.path, name, out, hookpoint=site)} labels in {out}, as delphi writes them"
+    _export_sae(run, name, to, site, out)
+    return f"SAE {name!r} in {out}, as {to} reads it"
+
+
+def _export_sae(run: Run, name: str, to: str, site: str, out: Path) -> None:
+    sae = run.sae_named(name)
+    model = str(run.config_of("cache")["model"])
+    block = site.removeprefix("language.")
+    if to == "saelens":
+        from sae.formats.saelens import write_saelens
+
+        hook = f"blocks.{block}.hook_resid_post" if block.isdigit() else site
+        write_saelens(sae, out, model_name=model, hook_name=hook)
+        return
+    from sae.formats.dictionary_learning import write_dictionary_learning
+
+    layer = int(block) if block.isdigit() else None
+    write_dictionary_learning(sae, out, layer=layer, lm_name=model, submodule_name=site)
+
+
+def import_labels(run: Run, name: str, path: Path, explainer: str) -> int:
+    """Put labels of another tool beside the run's own; gives their number.
+
+    Raises:
+        InputError: a name that an explainer of ours has, or labels that cannot be used (named by line).
+    """
+    from autointerp.exchange import import_explanations
+    from interp.stages.explain import EXPLAINERS, stage_of
+
+    if explainer in EXPLAINERS:
+        raise InputError(f"--explainer {explainer!r} is one of ours; choose another name for imported labels")
+    run.require(f"index:{name}")
+    counted: list[int] = []
+
+    def take() -> dict[str, object]:
+        counted.append(len(import_explanations(run.path, name, path, explainer)))
+        return {"features": counted[0], "imported_from": str(path)}
+
+    outputs = [run.labels_dir(name) / "explanations.parquet"]
+    settings = {"imported_from": str(path), "explainer": explainer, "digest": _content(path)}
+    result = run.do(stage_of(name, explainer), settings, outputs, take, after=[f"index:{name}"], shared=True)
+    return int(result.summary["features"])
+
+
+def _content(path: Path) -> str:
+    """Hash of a file, or of all files of a folder: a changed file of the same name is taken in anew."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def import_sae(run: Run, source: Path, name: str, site: str, roles: str) -> MatryoshkaSAE:
+    """Read an SAE of any known form and save it as an SAE of the run.
+
+    Raises:
+        InputError: the site is not cached or has another width, or the run has an SAE of that name already.
+        SAEError: the folder holds no SAE that can be used.
+    """
+    from activations import parse_roles
+    from sae.formats import open_sae
+
+    sae = open_sae(source)
+    with run.store as store:
+        width = store.width(site)
+    if width != sae.d:
+        raise InputError(f"--site {site}: its residuals have width {width}, the SAE in {source} reads {sae.d}")
+    parse_roles(roles)
+    folder = run.sae_dir(name)
+    if (folder / "cfg.json").exists():
+        raise InputError(f"{run.path} has an SAE named {name!r} already; choose another --sae")
+    config = {"name": name, "site": site, "roles": roles, "imported_from": str(source)}
+    outputs = [folder / "cfg.json", folder / "sae.safetensors"]
+
+    def save() -> dict[str, object]:
+        sae.extra = {**sae.extra, "site": site, "roles": roles}
+        sae.save(folder)
+        return {"features": sae.n_features, "width": sae.d, "max_norm": None}
+
+    run.do(f"train-sae:{name}", config, outputs, save, after=["cache"])
+    return sae

@@ -1,0 +1,188 @@
+"""Stage ``steer``: an experiment with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interp.progress import Progress
+from interp.run import Run, StageResult
+from interp.stages.base import Work
+from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from steering import Experiment
+
+STAGE = "steer"
+KINDS = ("add", "clamp")
+
+
+@dataclass(frozen=True)
+class SteerConfig:
+    """One experiment about one finding.
+
+    Attributes:
+        experiment: its folder under ``RUN/sae/NAME/steering``.
+        finding, goal: what should change: ``present`` brings the finding into reports, ``absent`` takes it out.
+        groups: condition → features that are steered together.
+        strengths: in units of the feature's own mean map (shape ``map``) or max activation.
+        kind: ``add`` or ``clamp``.
+        shape: ``map`` pushes patch by patch like the feature's own mean activation map, ``uniform`` all alike.
+        tokens: ``prompt.image``, ``prompt.text``, ``generated`` or ``all``.
+        study_ids: studies to steer.
+        random: random directions per condition and strength.
+        wrong_sign, equal_rate: further controls.
+        name: SAE of the run.
+    """
+
+    experiment: str
+    finding: str
+    groups: Mapping[str, tuple[int, ...]]
+    study_ids: tuple[str, ...]
+    strengths: tuple[float, ...] = (2.0, 4.0)
+    goal: str = "present"
+    kind: str = "add"
+    shape: str = "map"
+    tokens: tuple[str, ...] = ("prompt.image",)
+    random: int = 5
+    wrong_sign: bool = True
+    equal_rate: bool = True
+    max_new_tokens: int | None = None
+    name: str = "main"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"kind: {self.kind!r} is not one of {list(KINDS)}")
+        if "/" in self.experiment or not self.experiment.strip("."):
+            raise InputError(f"experiment: {self.experiment!r} cannot be a folder name")
+        if not self.study_ids:
+            raise InputError("studies: none to steer")
+
+    @property
+    def stage(self) -> str:
+        return f"{STAGE}:{self.name}:{self.experiment}"
+
+
+def steer(run: Run, config: SteerConfig, work: Work) -> StageResult:
+    """Write ``spec.json``, ``generations.parquet`` and ``effects.parquet`` of the experiment."""
+    return _do(run, config, work, lambda: build_experiment(run, config))
+
+
+def steer_spec(
+    run: Run, experiment: Experiment, study_ids: Sequence[str], work: Work, name: str = "main"
+) -> StageResult:
+    """The same for an experiment that a person wrote as JSON."""
+    config = SteerConfig(
+        experiment.name,
+        experiment.key,
+        {},
+        tuple(study_ids),
+        strengths=experiment.strengths,
+        goal=experiment.goal,
+        name=name,
+        extra=experiment.to_json(),
+    )
+    return _do(run, config, work, lambda: experiment)
+
+
+def _do(run: Run, config: SteerConfig, work: Work, build: Any) -> StageResult:
+    folder = run.steering_dir(config.name, config.experiment)
+    return work.do(
+        run,
+        config.stage,
+        f"Steering {config.experiment}",
+        config,
+        [folder / name for name in ("spec.json", "generations.parquet", "effects.parquet")],
+        lambda progress: _steer(run, config, build(), progress),
+        after=[f"index:{config.name}"],
+    )
+
+
+def build_experiment(run: Run, config: SteerConfig) -> Experiment:
+    """Specs with the maps and strengths of the feature table.
+
+    Raises:
+        InputError: a feature that does not exist or never fires on the image tokens that are to be steered.
+    """
+    from steering import Add, Clamp, Controls, Experiment, Tokens
+    from steering.targets import build_spec
+
+    rows = run.features_of(config.name)
+    used = sorted({number for numbers in config.groups.values() for number in numbers})
+    records = {number: rows[number].row for number in used}
+    kind: Add | Clamp = (Add if config.kind == "add" else Clamp)(1.0, shape=config.shape)  # type: ignore[arg-type]
+    image = "frontal" if config.shape == "map" else None
+    sae = run.sae_named(config.name)
+    conditions = {
+        condition: build_spec(
+            {tuple(numbers): kind},
+            sae,
+            site=run.config_of(f"train-sae:{config.name}")["site"],
+            tokens=Tokens(config.tokens, image=image),
+            maps={number: grid for number, row in records.items() if (grid := _mean_map(row)) is not None},
+            max_activations={number: float(row["max_activation"]) for number, row in records.items()},
+        )
+        for condition, numbers in config.groups.items()
+    }
+    return Experiment(
+        config.experiment,
+        config.finding,
+        conditions,
+        goal=config.goal,  # type: ignore[arg-type]
+        strengths=config.strengths,
+        controls=Controls(config.random, wrong_sign=config.wrong_sign, equal_rate=config.equal_rate),
+        max_new_tokens=config.max_new_tokens,
+    )
+
+
+def _mean_map(row: Mapping[str, Any]) -> np.ndarray | None:
+    """The mean activation map of a feature, (rows, columns); None if it never fires on a frontal image."""
+    if row["mean_map"] is None or not row["map_rows"]:
+        return None
+    return np.asarray(row["mean_map"], dtype=np.float64).reshape(int(row["map_rows"]), int(row["map_cols"]))
+
+
+def _steer(run: Run, config: SteerConfig, experiment: Experiment, progress: Progress) -> Mapping[str, Any]:
+    import pandas as pd
+
+    from steering import run_experiment
+
+    folder = run.steering_dir(config.name, config.experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.read_parquet(run.features_dir(config.name) / "features.parquet", columns=["feature", "firing_rate"])
+    effects = run_experiment(
+        run.model,
+        run.sae_named(config.name),
+        experiment,
+        run.studies.pick(config.study_ids),
+        folder,
+        firing_rates=table.sort_values("feature")["firing_rate"].to_numpy(),
+        progress=progress,
+    )
+    return {
+        "finding": config.finding,
+        "goal": config.goal,
+        "studies": len(config.study_ids),
+        "best": best_rows(effects),
+    }
+
+
+def best_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each condition the strength with the largest on-target minus off-target rate, with its controls."""
+    rows = []
+    for _, group in effects[effects["control"] == "none"].groupby("condition", sort=False):
+        best = group.assign(net=group["on_target"] - group["off_target"]).sort_values("net", ascending=False).iloc[0]
+        same = effects[(effects["condition"] == best["condition"]) & (effects["strength"] == best["strength"])]
+        columns = ("on_target", "on_target_low", "on_target_high", "off_target", "parse_failures", "n", "p_adjusted")
+        row = {"condition": best["condition"], "strength": best["strength"]} | {c: best[c] for c in columns}
+        for control, of_control in same[same["control"] != "none"].groupby("control"):
+            row[f"{control}_on_target"] = of_control["on_target"].mean()
+            row[f"{control}_on_target_max"] = of_control["on_target"].max()
+        rows.append(row)
+    return rows

@@ -1,0 +1,202 @@
+"""What commands print about results. Everything is read from the run directory; nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from interp.run import Run
+
+NOTHING = "–"
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables when it is not a terminal."""
+    from rich.console import Console
+
+    out = Console(highlight=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, emoji=False, width=max(out.width, 110))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> Table:
+    """A table whose first column is text and whose others are numbers, right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=caption or None, caption_justify="left"
+    )
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with fixed digits; a dash where it is not known."""
+    if not isinstance(value, int | float) or value != value:
+        return NOTHING
+    return f"{value:.{digits}f}"
+
+
+def percent(value: Any) -> str:
+    """A share in per cent; a dash where it is not known."""
+    return NOTHING if not isinstance(value, int | float) or value != value else f"{100 * value:.0f} %"
+
+
+def span(row: Mapping[str, Any], value: str, low: str, high: str) -> str:
+    """``value (low–high)``."""
+    if not isinstance(row.get(value), int | float):
+        return NOTHING
+    bounds = "" if row.get(low) is None else f" ({number(row[low], 2)}–{number(row[high], 2)})"
+    return f"{number(row[value])}{bounds}"
+
+
+def print_evaluation(run: Run, sae: str) -> None:
+    """Reconstruction and the truth table of an SAE."""
+    content = json.loads((run.sae_dir(sae) / "evaluation.json").read_text())
+    out = console()
+    out.print(reconstruction_table(content))
+    if content["truth"]:
+        out.print(truth_table(content))
+        out.print(truth_summary(content))
+    out.print(f"Written to {run.sae_dir(sae) / 'evaluation.json'}")
+
+
+def reconstruction_table(content: Mapping[str, Any]) -> Table:
+    """Figures of the SAE, and of the control's where there is one."""
+    columns = ["", "variance explained", "L0", "dead", "loss recovered"]
+    names = [(f"SAE {content['sae']!r} at {content['site']}", content["reconstruction"])]
+    if content["control"]:
+        names.append(("the same on random weights", content["control"]["reconstruction"]))
+    rows = [
+        (
+            name,
+            number(q["variance_explained"]),
+            number(q["l0"], 1),
+            percent(q["dead_share"]),
+            number(q.get("loss_recovered")),
+        )
+        for name, q in names
+    ]
+    return table("Reconstruction", columns, rows)
+
+
+def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
+    """One row a finding, on one token set."""
+    rows = [
+        (
+            row["finding"],
+            str(row["feature"]) if row["feature"] is not None else NOTHING,
+            span(row, "auroc", "low", "high") if row["auroc"] is not None else row["note"],
+            number(row["probe"]),
+            span(row, "random", "random_low", "random_high"),
+            f"{row['positives']}/{row['negatives']}",
+        )
+        for row in content["truth"]
+        if row["tokens"] == tokens
+    ]
+    columns = ["finding", "feature", "best feature", "linear probe", "random weights", "with/without"]
+    return table(
+        f"Recovered on {tokens} tokens: AUROC (95 %), chosen on one half of the patients, measured on the other",
+        columns,
+        rows,
+    )
+
+
+def truth_summary(content: Mapping[str, Any]) -> Table:
+    """Means over findings, one row a token set."""
+    rows = [
+        (
+            tokens,
+            number(mean["auroc"]),
+            number(mean["probe"]),
+            number(mean["random"]),
+            number(mean["random_probe"]),
+            str(mean["n_findings"]),
+        )
+        for tokens, mean in content["summary"].items()
+    ]
+    columns = ["mean AUROC on", "best feature", "linear probe", "random: feature", "random: probe", "findings"]
+    return table("Where findings can be read", columns, rows)
+
+
+def score_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What the score stage came to, in sentences."""
+    lines = [
+        f"{summary['labels_scored']} labels scored; {summary['labels_not_scored']} name nothing that can be scored"
+    ]
+    for kind, means in summary["means"].items():
+        lines.append(
+            f"{kind.replace('_', ' ')}s: balanced accuracy {number(means['balanced_accuracy'], 2)} "
+            f"(other labels on the same contexts {number(means['baseline_balanced_accuracy'], 2)})"
+        )
+    agreement = summary["agreement"]
+    if agreement:
+        lines.append(
+            f"of {agreement['n_features']} features that detect one known finding, the label has the right concept in "
+            f"{percent(agreement['right_concept'])}, concept and polarity in {percent(agreement['right_polarity'])}, "
+            f"and the right side in {percent(agreement['right_side'])} of those with a side"
+        )
+    return lines
+
+
+def print_causal_map(run: Run) -> None:
+    """Effect of swapping residuals, mean over findings: a row a site, a column a token scope."""
+    import pandas as pd
+
+    cells = pd.read_parquet(run.path / "trace" / "causal_map.parquet")
+    means = cells.groupby(["site", "scope"], sort=False)["effect"].mean().unstack("scope", sort=False)
+    rows = [
+        (str(site), *(number(value, 2) for value in values))
+        for site, values in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    console().print(
+        table(
+            "Share of the finding that a swap carries over, mean over findings",
+            ["site", *map(str, means.columns)],
+            rows,
+        )
+    )
+
+
+def print_steering(summaries: Iterable[Mapping[str, Any]]) -> None:
+    """The best strength of each condition beside its controls."""
+    console().print(steering_table(summaries))
+
+
+def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
+    """One row a condition."""
+    rows = [
+        (
+            f"{summary['finding']} {summary['goal']}: {best['condition']}",
+            f"{best['strength']:g}",
+            span(best, "on_target", "on_target_low", "on_target_high"),
+            f"{number(best.get('random_on_target'), 2)} (max {number(best.get('random_on_target_max'), 2)})",
+            number(best.get("wrong_sign_on_target"), 2),
+            number(best.get("equal_rate_on_target"), 2),
+            number(best["off_target"]),
+            number(best["parse_failures"], 2),
+            str(best["n"]),
+        )
+        for summary in summaries
+        for best in summary["best"]
+    ]
+    columns = [
+        "steered to",
+        "strength",
+        "on target",
+        "random",
+        "wrong sign",
+        "equal rate",
+        "off target",
+        "unreadable",
+        "n",
+    ]
+    return table("Steering: share of reports that now say so, beside controls", columns, rows)
