@@ -54,7 +54,7 @@ def cached_table(run: Run) -> Any:
 
 
 def labels_table(run: Run, sae: str) -> Any:
-    """Labels of different meaning, those that score best on hard negatives first."""
+    """Labels of different meaning with their scores on patients that the explainer never saw."""
     rows = [
         (
             str(row["feature"]),
@@ -63,33 +63,36 @@ def labels_table(run: Run, sae: str) -> Any:
             str(row["modality"]),
             f"{row['balanced_accuracy']:.2f} ({row['balanced_accuracy_low']:.2f}–{row['balanced_accuracy_high']:.2f})",
         )
-        for row in best_labels(run, sae)
+        for row in common_labels(run, sae)
     ]
     columns = ["feature", "label", "polarity", "fires on", "balanced accuracy on hard negatives"]
-    made = tables.table("Labels (offline explainer), best of each meaning", columns, rows)
+    made = tables.table("Labels (offline explainer), of each meaning the feature that fires most", columns, rows)
     for column in made.columns[1:4]:
         column.justify = "left"
     return made
 
 
-def best_labels(run: Run, sae: str, n: int = N_LABELS) -> list[dict[str, Any]]:
-    """For each concept and polarity the label with the best score, polarities mixed."""
+def common_labels(run: Run, sae: str, n: int = N_LABELS) -> list[dict[str, Any]]:
+    """For each concept and polarity the label of the feature that fires most, polarities mixed.
+
+    The score that stands beside a label has no say in its choice, so it is not the luckiest of many.
+    """
     import pandas as pd
 
     folder = run.labels_dir(sae)
     labels = pd.read_parquet(folder / "explanations.parquet")
     scores = pd.read_parquet(folder / "scores.parquet")
+    fires = pd.read_parquet(run.features_dir(sae) / "features.parquet", columns=["feature", "n_fires"])
     hard = scores[(scores["negative_kind"] == "hard_negative") & (scores["n"] > 0)]
     columns = ["feature", "explainer", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"]
-    joined = labels.merge(hard[columns], on=["feature", "explainer"]).sort_values(
-        "balanced_accuracy", ascending=False, kind="stable"
-    )
-    best = joined.dropna(subset=["concept"]).drop_duplicates(["concept", "side", "polarity"])
-    return list(_mixed(best, n))
+    joined = labels.merge(hard[columns], on=["feature", "explainer"]).merge(fires, on="feature")
+    joined = joined.sort_values("n_fires", ascending=False, kind="stable")
+    common = joined.dropna(subset=["concept"]).drop_duplicates(["concept", "polarity"])
+    return list(_mixed(common, n))
 
 
 def _mixed(labels: pd.DataFrame, n: int) -> Iterator[dict[str, Any]]:
-    """In turn the best remaining label of each polarity."""
+    """In turn the next label of each polarity."""
     queues = [group.to_dict("records") for _, group in labels.groupby("polarity", sort=False)]
     given = 0
     while given < n and any(queues):

@@ -171,17 +171,20 @@ def print_steering(summaries: Iterable[Mapping[str, Any]]) -> None:
     console().print(steering_table(summaries))
 
 
+#: Controls of an experiment in its summary; of the random directions the one that moved most.
+_CONTROLS = ("random_on_target_max", "wrong_sign_on_target", "equal_rate_on_target")
+
+
 def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
-    """One row a condition."""
+    """One row a condition, at the strength that moved most on target beyond off target."""
     rows = [
         (
-            f"{summary['finding']} {summary['goal']}: {best['condition']}",
+            f"{'' if summary['goal'] == 'present' else 'no '}{summary['finding']}",
+            best["condition"],
             f"{best['strength']:g}",
             span(best, "on_target", "on_target_low", "on_target_high"),
-            f"{number(best.get('random_on_target'), 2)} (max {number(best.get('random_on_target_max'), 2)})",
-            number(best.get("wrong_sign_on_target"), 2),
-            number(best.get("equal_rate_on_target"), 2),
-            number(best["off_target"]),
+            number(max(best.get(control) or 0.0 for control in _CONTROLS), 2),
+            number(best["off_target"], 2),
             number(best["parse_failures"], 2),
             str(best["n"]),
         )
@@ -189,14 +192,25 @@ def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
         for best in summary["best"]
     ]
     columns = [
-        "steered to",
-        "strength",
+        "steered to say",
+        "with",
+        "×",
         "on target",
-        "random",
-        "wrong sign",
-        "equal rate",
+        "largest control",
         "off target",
-        "unreadable",
+        "garbled",
         "n",
     ]
-    return table("Steering: share of reports that now say so, beside controls", columns, rows)
+    made = table(
+        "Steering: share of reports that now say so, beside controls",
+        columns,
+        rows,
+        caption=(
+            "×: of the features' own mean map, the better of those tried on these same studies. Controls: random "
+            "directions of equal shape and length, wrong sign, features of equal firing rate."
+        ),
+    )
+    made.columns[1].justify = "left"
+    for column in made.columns:
+        column.no_wrap = True
+    return made
