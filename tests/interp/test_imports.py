@@ -17,8 +17,8 @@ MAY_IMPORT = {
     "dashboards": set(),
     "interp": {"radiology", "activations", "sae", "autointerp", "steering", "dashboards"},
 }
-#: The dashboard reads tables, so it may know their columns, and nothing else of the rooms that write them; and bad input
-#: is the same error everywhere.
+#: The dashboard reads tables, so it may know their columns, and nothing else of the rooms that write them.
+#: Bad input is the same error everywhere.
 SCHEMAS = {"dashboards": {"autointerp.schema", "steering.schema", "radiology.errors"}}
 
 
