@@ -31,7 +31,8 @@ class Recipe:
     """How the shipped weights were made. ``studies`` of phantom ``seed`` are for training only.
 
     The report writer starts with ``shared_steps`` of a schedule of ``shared_schedule`` steps, text free to look at the
-    image in every block; from there one branch goes on so, the other with text barred from the image before block 3.
+    image in every block; from there one branch goes on so, in two rounds, the other with text barred from the image
+    before block 3.
     """
 
     studies: int = 40_000
@@ -41,6 +42,7 @@ class Recipe:
     shared_steps: int = 1_250
     shared_learning_rate: float = 1.5e-3
     free_steps: int = 1_000
+    free_again_steps: int = 1_000
     late_steps: int = 2_400
     branch_learning_rate: float = 1.2e-3
 
@@ -55,17 +57,17 @@ def train_phantom(work: Path, recipe: Recipe, progress: Progress | None = None) 
 
     def reporter(start: Maira2ForConditionalGeneration, name: str, **how: Any) -> Maira2ForConditionalGeneration:
         model = _model(recipe.seed, READ_FROM if name == "late" else 0, start)
-        seed = recipe.seed + ("shared", "free", "late").index(name)
+        seed = recipe.seed + ("shared", "free", "late", "free-again").index(name)
         train_reporter(model, data, features, work / f"{name}.pt", seed=seed, progress=progress, **how)
         return model
 
-    def branch(name: str, steps: int) -> Maira2ForConditionalGeneration:
+    def branch(name: str, start: Maira2ForConditionalGeneration, steps: int) -> Maira2ForConditionalGeneration:
         rate = recipe.branch_learning_rate
         return _timed(
             minutes,
             name,
             work,
-            lambda: reporter(shared, name, steps=steps, learning_rate=rate, single_image_first=False),
+            lambda: reporter(start, name, steps=steps, learning_rate=rate, single_image_first=False),
         )
 
     shared = _timed(
@@ -80,7 +82,8 @@ def train_phantom(work: Path, recipe: Recipe, progress: Progress | None = None) 
             learning_rate=recipe.shared_learning_rate,
         ),
     )
-    late, free = branch("late", recipe.late_steps), branch("free", recipe.free_steps)
+    late = branch("late", shared, recipe.late_steps)
+    free = branch("free-again", branch("free", shared, recipe.free_steps), recipe.free_again_steps)
     folders = {"free": work / "phantom-free", "late": work / "phantom-late"}
     for name, model in (("free", free), ("late", late)):
         save_phantom(model, folders[name], {**asdict(recipe), "minutes": minutes, "machine": _machine()})
