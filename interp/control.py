@@ -6,6 +6,7 @@ about meaning. The control is a run directory of its own inside the run: ``RUN/c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp.plain import restored
@@ -37,18 +38,25 @@ def control_cache_config(run: Run) -> CacheConfig:
     return replace(config, model="phantom:random", studies=own, generated_sources=())
 
 
-def make_control(run: Run, name: str, work: Work, *, batch_size: int = 16, device: str = "cpu") -> Run:
-    """Cache the random-weight model and train an SAE on it with the settings of the run's own; skips what is done."""
-    settings = run.config_of(f"train-sae:{name}")
-    if "imported_from" in settings:
-        raise InputError(
-            f"control: SAE {name!r} was imported, so none can be trained the same way; train one in the run"
-        )
-    config = restored(TrainSAEConfig, settings)
+def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int = 16, device: str = "cpu") -> Run:
+    """Cache the random-weight model and train SAEs on it with the settings of the run's own; skips what is done.
+
+    Raises:
+        InputError: there is no random-weight twin of the model, or an SAE was imported.
+    """
+    configs = [_train_config(run, name) for name in names]
     cache_config = control_cache_config(run)
     control = Run.create(run.path / FOLDER)
     with control.writing("making the random-weight control"):
-        quiet = replace(work, prefix="Control: ")
-        cache(control, cache_config, quiet, batch_size=batch_size, device=device)
-        train_sae(control, config, quiet, device=device)
+        marked = replace(work, prefix="Control: ")
+        cache(control, cache_config, marked, batch_size=batch_size, device=device)
+        for config in configs:
+            train_sae(control, config, marked, device=device)
     return control
+
+
+def _train_config(run: Run, name: str) -> TrainSAEConfig:
+    settings = run.config_of(f"train-sae:{name}")
+    if "imported_from" in settings:
+        raise InputError(f"control: SAE {name!r} was imported, so that none can be trained the same way")
+    return restored(TrainSAEConfig, settings)

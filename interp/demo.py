@@ -40,13 +40,15 @@ class DemoSteering:
 class DemoConfig:
     """All settings of ``interp demo``.
 
-    The SAE reads after block 2: the phantom model's text reads the image from block 3 on, so there everything that the
-    report will say about the image still lies in the image tokens. After block 4 part of it has been read.
+    The phantom model's text reads the image from block 3 on. The SAE ``main`` reads after block 2: everything that the
+    report will say about the image still lies in the image tokens there, and text knows nothing of it. The SAE
+    ``late`` reads text after block 4, where part of it has arrived.
 
     Attributes:
         images: a folder of the user's own radiographs, as further studies.
         studies: held-out phantoms (the model was trained on series 0).
-        sites: cached sites; the SAE is trained at one of them.
+        sites: cached sites; the SAEs are trained at them.
+        late: the second SAE, for the truth table only; None leaves it out.
         max_new_tokens: limit of written reports; None is the model's own.
     """
 
@@ -54,16 +56,23 @@ class DemoConfig:
     model: str = "phantom"
     studies: str = "phantom:n=640,seed=1"
     sites: tuple[str, ...] = ("language.2", "language.4")
-    trace: TraceConfig = TraceConfig(pairs=6)
-    sae: TrainSAEConfig = TrainSAEConfig(site="language.2", expansion=8, k=16, tokens=1_500_000)
-    evaluation: EvalSAEConfig = EvalSAEConfig()
+    trace: TraceConfig = TraceConfig(pairs=4)
+    sae: TrainSAEConfig = TrainSAEConfig(site="language.2", expansion=8, k=16, tokens=1_000_000)
+    late: TrainSAEConfig | None = TrainSAEConfig(
+        name="late", site="language.4", roles="text,template", expansion=4, k=16, tokens=400_000
+    )
+    evaluation: EvalSAEConfig = EvalSAEConfig(loss_studies=24)
+    late_evaluation: EvalSAEConfig = EvalSAEConfig(
+        name="late", token_sets=("last prompt token", "report before mention"), loss_studies=24
+    )
     index: IndexConfig = IndexConfig(contexts_per_kind=8)
     steering: DemoSteering = field(default_factory=DemoSteering)
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.sae.site not in self.sites:
-            raise InputError(f"demo: the SAE's site {self.sae.site!r} is not one of {list(self.sites)}")
+        for sae in (self.sae, self.late):
+            if sae is not None and sae.site not in self.sites:
+                raise InputError(f"demo: the site {sae.site!r} of SAE {sae.name!r} is not one of {list(self.sites)}")
         if self.images is not None and not self.images.is_dir():
             what = "is a file" if self.images.exists() else "does not exist"
             raise InputError(f"--images {self.images}: {what}; give a folder with PNG, JPG or DICOM files")

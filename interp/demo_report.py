@@ -21,12 +21,13 @@ OUT_OF_WORLD = "out of the phantom model's world: its words about them mean noth
 def print_report(run: Run, sae: str = "main") -> None:
     """Print what was cached, recovered, labelled and steered, and where the dashboard is."""
     out = tables.console()
-    evaluation = json.loads((run.sae_dir(sae) / "evaluation.json").read_text())
+    paths = sorted(run.path.glob("sae/*/evaluation.json"), key=lambda path: path.parent.name != sae)
+    evaluations = [json.loads(path.read_text()) for path in paths]
     out.rule("What the demo found (all studies are phantoms unless marked)", align="left")
     out.print(cached_table(run))
-    out.print(tables.reconstruction_table(evaluation))
-    out.print(tables.truth_table(evaluation))
-    out.print(tables.truth_summary(evaluation))
+    out.print(tables.reconstruction_table(evaluations))
+    out.print(tables.truth_table(evaluations[0]))
+    out.print(tables.truth_summary(evaluations))
     out.print(labels_table(run, sae))
     for line in tables.score_lines(run.require(f"score:{sae}").summary):
         out.print(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from interp.control import make_control
@@ -28,21 +28,22 @@ def run_demo(run: Run, config: DemoConfig, work: Work) -> None:
         InputError: images that cannot be used, or a run directory that was made with other settings (unless
             ``work.redo``).
     """
-    steps: tuple[Callable[[], Any], ...] = (
-        lambda: cache(run, config.cache, work),
-        lambda: trace(run, config.trace, work),
-        lambda: train_sae(run, config.sae, work),
-        lambda: make_control(run, config.sae.name, work),
-        lambda: eval_sae(run, config.evaluation, work),
-        lambda: index(run, config.index, work),
-        lambda: explain(run, config.explain, work),
-        lambda: score(run, config.score, work),
-        lambda: [steer(run, one, work) for one in steering_configs(run, config)],
-        lambda: dashboard(run, work, config.sae.name),
-    )
+    saes = [config.sae] if config.late is None else [config.sae, config.late]
     with run.writing("interp demo"):
-        for step in steps:
-            step()
+        cache(run, config.cache, work)
+        trace(run, config.trace, work)
+        for sae in saes:
+            train_sae(run, sae, work)
+        make_control(run, [sae.name for sae in saes], work)
+        eval_sae(run, config.evaluation, work)
+        if config.late is not None:
+            eval_sae(run, config.late_evaluation, work)
+        index(run, config.index, work)
+        explain(run, config.explain, work)
+        score(run, config.score, work)
+        for experiment in steering_configs(run, config):
+            steer(run, experiment, work)
+        dashboard(run, work, config.sae.name)
 
 
 def steering_configs(run: Run, config: DemoConfig) -> list[SteerConfig]:

@@ -11,6 +11,7 @@ from interp.pooling import encode_rows, pool
 from interp.run import Run
 from interp.token_sets import frontal_tokens
 from radiology.errors import InputError
+from sae.evaluation import auroc_per_feature
 
 #: Features that fire in fewer studies of the finding than this share are no carriers of it.
 MIN_SHARE = 0.2
@@ -18,18 +19,20 @@ MIN_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Carriers:
-    """Features that are more active on the frontal image where a finding is present, strongest first.
+    """Features that carry a finding on the frontal image, those of most weight first.
 
-    ``difference`` is the mean activation with minus without the finding, over frontal tokens of the select half.
+    The weight is d · max(2 · AUROC − 1, 0)²: d is the mean activation over frontal tokens with the finding minus that
+    without it, and the AUROC is that of a study's mean activation. The difference alone would also pick features that
+    are large in every chest, and steering these changes other findings too.
     """
 
     finding: str
     features: tuple[int, ...]
-    difference: tuple[float, ...]
+    weights: tuple[float, ...]
 
 
 def carriers(run: Run, name: str, findings: list[str], n: int, *, seed: int = 0) -> Mapping[str, Carriers]:
-    """The ``n`` features of largest mean-activation difference for each finding, found on one half of the patients.
+    """The ``n`` features that carry each finding most, found on one half of the patients.
 
     Raises:
         InputError: a finding that the studies are not labelled with, or too few studies with or without it.
@@ -52,14 +55,22 @@ def carriers(run: Run, name: str, findings: list[str], n: int, *, seed: int = 0)
                 f"finding {finding!r}: {int(positive_s.sum())} studies with and {int(negative_s.sum())} without it "
                 "in the select half; cache more studies"
             )
-        difference_f = pooled.features_mean_sf[positive_s].mean(0) - pooled.features_mean_sf[negative_s].mean(0)
-        share_f = (pooled.features_mean_sf[positive_s] > 0).mean(0)
-        difference_f = np.where(share_f >= MIN_SHARE, difference_f, -np.inf)
-        order = [int(f) for f in np.argsort(-difference_f, kind="stable")[:n] if difference_f[f] > 0]
+        weight_f = _weights(pooled.features_mean_sf[usable_s], label_s[usable_s])
+        order = [int(f) for f in np.argsort(-weight_f, kind="stable")[:n] if weight_f[f] > 0]
         if not order:
             raise InputError(f"finding {finding!r}: no feature of SAE {name!r} is more active where it is present")
-        found[finding] = Carriers(finding, tuple(order), tuple(float(difference_f[f]) for f in order))
+        found[finding] = Carriers(finding, tuple(order), tuple(float(weight_f[f]) for f in order))
     return found
+
+
+def _weights(means_sf: np.ndarray, label_s: np.ndarray) -> np.ndarray:
+    """Weight of every feature (see :class:`Carriers`), 0 where it fires in too few studies of the finding; (F,)."""
+    known_s = ~np.isnan(label_s)
+    means_sf, positive_s = means_sf[known_s], label_s[known_s] == 1
+    difference_f = means_sf[positive_s].mean(0) - means_sf[~positive_s].mean(0)
+    selective_f = np.maximum(2 * auroc_per_feature(means_sf, positive_s) - 1, 0)
+    fires_f = (means_sf[positive_s] > 0).mean(0) >= MIN_SHARE
+    return np.where(fires_f, difference_f * selective_f**2, 0.0)
 
 
 def room_for(run: Run, finding: str, goal: str, n: int, *, seed: int = 0, terms: str | None = None) -> list[str]:

@@ -62,30 +62,27 @@ def print_evaluation(run: Run, sae: str) -> None:
     """Reconstruction and the truth table of an SAE."""
     content = json.loads((run.sae_dir(sae) / "evaluation.json").read_text())
     out = console()
-    out.print(reconstruction_table(content))
+    out.print(reconstruction_table([content]))
     if content["truth"]:
-        out.print(truth_table(content))
-        out.print(truth_summary(content))
+        out.print(truth_table(content, content["truth"][0]["tokens"]))
+        out.print(truth_summary([content]))
     out.print(f"Written to {run.sae_dir(sae) / 'evaluation.json'}")
 
 
-def reconstruction_table(content: Mapping[str, Any]) -> Table:
-    """Figures of the SAE, and of the control's where there is one."""
+def reconstruction_table(contents: Sequence[Mapping[str, Any]]) -> Table:
+    """Figures of evaluated SAEs, and of their controls where there are any."""
     columns = ["", "variance explained", "L0", "dead", "loss recovered"]
-    names = [(f"SAE {content['sae']!r} at {content['site']}", content["reconstruction"])]
-    if content["control"]:
-        names.append(("the same on random weights", content["control"]["reconstruction"]))
-    rows = [
-        (
-            name,
-            number(q["variance_explained"]),
-            number(q["l0"], 1),
-            percent(q["dead_share"]),
-            number(q.get("loss_recovered")),
-        )
-        for name, q in names
-    ]
+    rows = []
+    for content in contents:
+        rows.append(_figures(f"SAE {content['sae']!r} at {content['site']}", content["reconstruction"]))
+        if content["control"]:
+            rows.append(_figures("  the same on random weights", content["control"]["reconstruction"]))
     return table("Reconstruction", columns, rows)
+
+
+def _figures(name: str, quality: Mapping[str, Any]) -> tuple[str, ...]:
+    explained, l0, dead = (quality[key] for key in ("variance_explained", "l0", "dead_share"))
+    return name, number(explained), number(l0, 1), percent(dead), number(quality.get("loss_recovered"))
 
 
 def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
@@ -94,7 +91,7 @@ def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
         (
             row["finding"],
             str(row["feature"]) if row["feature"] is not None else NOTHING,
-            span(row, "auroc", "low", "high") if row["auroc"] is not None else row["note"],
+            span(row, "auroc", "low", "high") if row["auroc"] is not None else row["note"].partition(":")[0],
             number(row["probe"]),
             span(row, "random", "random_low", "random_high"),
             f"{row['positives']}/{row['negatives']}",
@@ -110,20 +107,21 @@ def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
     )
 
 
-def truth_summary(content: Mapping[str, Any]) -> Table:
-    """Means over findings, one row a token set."""
+def truth_summary(contents: Sequence[Mapping[str, Any]]) -> Table:
+    """Means over findings, one row a token set of each evaluated SAE."""
     rows = [
         (
-            tokens,
+            f"{content['site']}: {tokens}",
             number(mean["auroc"]),
             number(mean["probe"]),
             number(mean["random"]),
             number(mean["random_probe"]),
             str(mean["n_findings"]),
         )
+        for content in contents
         for tokens, mean in content["summary"].items()
     ]
-    columns = ["mean AUROC on", "best feature", "linear probe", "random: feature", "random: probe", "findings"]
+    columns = ["mean AUROC on", "best feature", "linear probe", "random: feature", "random: probe", "n"]
     return table("Where findings can be read", columns, rows)
 
 

@@ -83,6 +83,7 @@ def truth_table(
     main: Source,
     control: Source | None,
     *,
+    token_sets: Sequence[str] = tuple(TOKEN_SETS),
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -91,6 +92,7 @@ def truth_table(
     Args:
         studies: the index that both stores share; only labelled studies are used.
         findings: label keys.
+        token_sets: of :data:`TOKEN_SETS`.
         main, control: what to measure; the control's columns are NaN without one.
         seed: of halves and bootstrap.
     """
@@ -99,8 +101,9 @@ def truth_table(
     patients_s = studies.frame["patient_id"].to_numpy()
     sides = [_Side(source, len(studies)) for source in (main, control) if source is not None]
     rows: list[dict[str, Any]] = []
-    total = len(TOKEN_SETS) * len(findings)
-    for tokens, how in TOKEN_SETS.items():
+    total = len(token_sets) * len(findings)
+    for tokens in token_sets:
+        how = TOKEN_SETS[tokens]
         pooled_of = [side.pooled(tokens, findings) for side in sides]
         for column, finding in enumerate(findings):
             found = [next(pooled) for pooled in pooled_of]
@@ -196,7 +199,7 @@ def _row(
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Means over findings for each token set; ``n_findings`` counts those that could be measured."""
     summary: dict[str, dict[str, Any]] = {}
-    for tokens in TOKEN_SETS:
+    for tokens in dict.fromkeys(row["tokens"] for row in rows):
         of_set = [row for row in rows if row["tokens"] == tokens]
         measured = [row for row in of_set if row["auroc"] == row["auroc"]]
         summary[tokens] = {

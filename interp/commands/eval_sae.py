@@ -49,6 +49,6 @@ def eval_sae(
     config = EvalSAEConfig(name=sae, findings=tuple(finding or ()), seed=seed, loss_studies=loss_studies)
     with opened.writing("interp eval-sae"):
         if make_control:
-            control(opened, sae, work(redo))
+            control(opened, [sae], work(redo))
         eval_sae(opened, config, work(redo=True))
     print_evaluation(opened, sae)

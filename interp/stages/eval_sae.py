@@ -18,6 +18,7 @@ from radiology.errors import InputError
 if TYPE_CHECKING:
     from activations import ActivationStore, StudyIndex
     from activations.models.base import ReportModel
+    from interp.truth import Source
     from sae.model import MatryoshkaSAE
 
 STAGE = "eval-sae"
@@ -32,6 +33,7 @@ class EvalSAEConfig:
     Attributes:
         name: SAE of the run.
         findings: label keys of the truth table; empty takes all that the studies are labelled with.
+        token_sets: token sets of the truth table; empty takes all.
         seed: of the halves of patients and of the bootstrap.
         reconstruction_tokens: at most so many tokens, drawn over the whole store.
         loss_studies: studies for loss recovered; 0 leaves it out.
@@ -40,6 +42,7 @@ class EvalSAEConfig:
 
     name: str = "main"
     findings: tuple[str, ...] = ()
+    token_sets: tuple[str, ...] = ()
     seed: int = 0
     reconstruction_tokens: int = 200_000
     loss_studies: int = 48
@@ -89,17 +92,13 @@ def _require_alike(run: Run, control: Run, stage: str) -> None:
 
 
 def _evaluate(run: Run, control: Run | None, config: EvalSAEConfig, progress: Progress) -> Mapping[str, Any]:
-    from interp.truth import detectors, summarise, truth_table
+    from interp.truth import summarise
 
     model = run.model
     findings = list(config.findings) or _findings(run.study_index)
     source = _source(run, config.name, model)
     other = None if control is None else _source(control, config.name, model)
-    truth: list[dict[str, Any]] = []
-    known: list[dict[str, Any]] = []
-    if findings:
-        truth = truth_table(run.study_index, findings, source, other, seed=config.seed, progress=progress)
-        known = detectors(run.study_index, findings, source, seed=config.seed)
+    truth, known = _truth(run, source, other, findings, config, progress) if findings else ([], [])
     quality = _reconstruction(run, config, source.site)
     quality |= _loss(run, model, config, source.site)
     train = run.config_of(f"train-sae:{config.name}")
@@ -126,6 +125,17 @@ def _evaluate(run: Run, control: Run | None, config: EvalSAEConfig, progress: Pr
     return {"reconstruction": quality, "summary": content["summary"], "findings": findings}
 
 
+def _truth(
+    run: Run, source: Source, other: Source | None, findings: Sequence[str], config: EvalSAEConfig, progress: Progress
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    from interp.truth import TOKEN_SETS, detectors, truth_table
+
+    sets = config.token_sets or tuple(TOKEN_SETS)
+    studies, seed = run.study_index, config.seed
+    truth = truth_table(studies, findings, source, other, token_sets=sets, seed=seed, progress=progress)
+    return truth, detectors(studies, findings, source, seed=seed)
+
+
 def _findings(studies: StudyIndex) -> list[str]:
     """Label keys in the phantom's order where studies are phantoms, else all there are."""
     from radiology.phantom.factors import FINDING_KEYS
@@ -136,7 +146,7 @@ def _findings(studies: StudyIndex) -> list[str]:
     return sorted(known)
 
 
-def _source(run: Run, name: str, model: ReportModel) -> Any:
+def _source(run: Run, name: str, model: ReportModel) -> Source:
     from interp.truth import Source
 
     site = str(run.config_of(f"train-sae:{name}")["site"])

@@ -25,6 +25,7 @@ TINY = DemoConfig(
     sites=("language.2",),
     trace=TraceConfig(findings=("cardiomegaly",), pairs=1, sites=("language.2",)),
     sae=TrainSAEConfig(site="language.2", expansion=1, k=8, tokens=20_000, batch_size=1024),
+    late=None,
     evaluation=EvalSAEConfig(findings=("cardiomegaly", "pacemaker", "lung_nodule:left"), loss_studies=4),
     index=IndexConfig(contexts_per_kind=3),
     steering=DemoSteering(("cardiomegaly",), group=3, strengths=(2.0,), studies=2, random=1, image_studies=1),

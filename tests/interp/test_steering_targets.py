@@ -13,8 +13,8 @@ from radiology.errors import InputError
 def test_carriers_are_more_active_where_the_finding_is(tiny_run: Run) -> None:
     one = carriers(tiny_run, "main", ["cardiomegaly"], 5)["cardiomegaly"]
     assert len(set(one.features)) == len(one.features) <= 5
-    assert list(one.difference) == sorted(one.difference, reverse=True)
-    assert min(one.difference) > 0
+    assert list(one.weights) == sorted(one.weights, reverse=True)
+    assert min(one.weights) > 0
 
 
 def test_there_is_room_only_where_the_finding_is_not_yet(tiny_run: Run) -> None:
