@@ -57,12 +57,12 @@ $(STAMP): pyproject.toml constraints.txt
 # What torch itself pins (the CUDA packages) stays out: the same file must serve machines with and without a GPU.
 constraints: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@( echo "# Every package that interp and its [dev] extra need, resolved together for Python 3.11."; \
-	   echo "# Written by \`make constraints\`; \`make demo\` and \`make test\` install with exactly these."; \
-	   $(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header \
-	     --no-emit-index-url --no-emit-find-links pyproject.toml \
-	     | sed 's/^\(torch==[^+ ]*\)+[a-z0-9]*/\1/; /^nvidia-/d; /^cuda-/d; /^triton==/d' \
-	 ) > constraints.txt.new && mv constraints.txt.new constraints.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file constraints.txt.new pyproject.toml >/dev/null
+	@{ echo "# Every package that interp and its [dev] extra need, resolved together for Python 3.11."; \
+		echo "# Written by \`make constraints\`; \`make demo\` and \`make test\` install with exactly these."; \
+		sed 's/^\(torch==[^+ ]*\)+[a-z0-9]*/\1/; /^nvidia-/d; /^cuda-/d; /^triton==/d' constraints.txt.new; \
+	} > constraints.txt && rm constraints.txt.new
 	@echo "constraints.txt is resolved anew; run make test before you keep it."
 
 docs: $(STAMP)

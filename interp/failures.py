@@ -48,7 +48,8 @@ _DISK_FULL = "the disk is full. Free some space and run the same command: it goe
 
 
 def _of_system(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
+    place = error.filename or _told_place(error)
+    where = f" ({place})" if place else ""
     if error.errno == errno.ENOSPC or _wraps_disk_full(error):
         return _DISK_FULL.replace(" full.", f" full{where}.", 1)
     if error.errno == errno.EDQUOT:
@@ -60,6 +61,12 @@ def _of_system(error: OSError) -> str:
     if isinstance(error, IsADirectoryError | NotADirectoryError):
         return f"{error.filename or error}: {error.strerror}. Check the path."
     return str(error)
+
+
+def _told_place(error: OSError) -> str:
+    """Rooms say "cannot write PATH: …" where the library underneath named no file."""
+    told = str(error.strerror or "")
+    return told.removeprefix("cannot write ").partition(": ")[0] if told.startswith("cannot write ") else ""
 
 
 def _wraps_disk_full(error: BaseException) -> bool:

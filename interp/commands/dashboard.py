@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from interp.commands.options import RunOption, SAEOption
+
+
+def serve_until_stopped(run: Path, sae: str, port: int, with_credentialed_data: bool = False) -> None:
+    """Serve until Ctrl-C, which is how serving is meant to end."""
+    from dashboards.serve import serve
+
+    with suppress(KeyboardInterrupt):
+        serve(run, sae_name=sae, port=port, with_credentialed_data=with_credentialed_data)
 
 
 def dashboard(
@@ -40,9 +49,7 @@ def dashboard(
     from interp.progress import Reporter
 
     if export is None:
-        from dashboards.serve import serve
-
-        serve(run, sae_name=sae, port=port, with_credentialed_data=with_credentialed_data)
+        serve_until_stopped(run, sae, port, with_credentialed_data)
         return
     from dashboards.export import export_html
 

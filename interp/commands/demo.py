@@ -55,9 +55,9 @@ def demo(
     print_report(opened, config.sae.name)
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not no_serve and on_terminal and typer.confirm("Serve the dashboard on this machine now?", default=True):
-        from dashboards.serve import serve
+        from interp.commands.dashboard import serve_until_stopped
 
-        serve(directory)
+        serve_until_stopped(directory, config.sae.name, port=0)
 
 
 def _is_demo(run: Run) -> bool:

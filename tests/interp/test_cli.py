@@ -146,3 +146,13 @@ def test_exported_saes_come_back_the_same(tiny_run: Run, tmp_path: Path, capsys:
     status, _, err = run_cli(capsys, "export", "--run", str(tmp_path / "r"), "--to", "saelens", "--out", out)
     assert status == 2
     assert "something already" in err
+
+
+def test_ctrl_c_is_how_serving_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(run: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dashboards.serve.serve", stopped)
+    assert run_cli(capsys, "dashboard", "--run", str(tmp_path)) == (0, "", "")

@@ -23,6 +23,11 @@ def test_a_full_disk_is_named() -> None:
     assert "run the same command" in message
 
 
+def test_a_full_disk_is_named_as_the_rooms_name_it() -> None:
+    error = OSError(errno.ENOSPC, "cannot write /data/shard.h5: [Errno 28] No space left on device. Mend it.")
+    assert "the disk is full (/data/shard.h5)." in failures.describe(error)[0]
+
+
 def test_a_full_disk_is_known_behind_another_librarys_words() -> None:
     text = "[Errno 28] Can't write data (errno = 28, error message = 'No space left on device')"
     assert failures.describe(RuntimeError(text))[1] == 2
