@@ -128,6 +128,12 @@ class ReportModel(ABC):
     def unembedding(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(norm weight (d,), W_U (V, d)): logits of a residual x are ``rmsnorm(x) * norm @ W_U.T`` (logit lens)."""
 
+    def nnsight(self) -> Any:
+        """The same module wrapped for nnsight: trace it with the keyword arguments of the module's ``forward``."""
+        from nnsight import NNsight
+
+        return NNsight(self.module)
+
     def collate(self, batch: Sequence[ModelInputs]) -> ModelInputs:
         """Left-pad prompts of different length into one batch."""
         width = max(int(one.input_ids_bt.shape[1]) for one in batch)

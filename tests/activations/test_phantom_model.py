@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from activations.hooks import capture
 from activations.models import open_model
 from activations.models.phantom import PhantomReportModel, phantom_pixels
 from activations.models.phantom_language import BOX_BINS, ids_text, text_ids, vocabulary
@@ -82,6 +83,34 @@ def test_batched_passes_equal_single_ones(model: PhantomReportModel, studies: li
     for i, study in enumerate(chosen):
         alone = model.forward(model.encode(study, study.report))[0]
         torch.testing.assert_close(logits_btv[i, batch.padding[i] :], alone, atol=2e-5, rtol=1e-4)
+
+
+def test_nnsight_reads_and_edits_the_same_residuals(model: PhantomReportModel, studies: list[PhantomStudy]) -> None:
+    inputs = model.encode(studies[0])
+    arguments = {
+        "input_ids": inputs.input_ids_bt,
+        "attention_mask": inputs.attention_mask_bt,
+        "pixel_values": inputs.pixel_values_nchw,
+    }
+    with capture(model, ["language.2"]) as recorder:
+        model.forward(inputs)
+        ours = recorder.take("language.2")
+    wrapped = model.nnsight()
+    with wrapped.trace(**arguments):
+        theirs = wrapped.language_model.model.layers[2].output.save()
+    assert torch.equal(theirs, ours)
+
+    with wrapped.trace(**arguments):
+        wrapped.language_model.model.layers[2].output[:, -1, :] += 1.0
+        edited = wrapped.language_model.lm_head.output.save()
+    handle = model.sites()["language.2"].register_forward_hook(
+        lambda _m, _a, output: torch.cat([output[:, :-1], output[:, -1:] + 1.0], dim=1)
+    )
+    try:
+        expected = model.forward(inputs)
+    finally:
+        handle.remove()
+    torch.testing.assert_close(edited, expected)
 
 
 def test_generation_does_not_depend_on_the_batch(model: PhantomReportModel, studies: list[PhantomStudy]) -> None:
