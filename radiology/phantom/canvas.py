@@ -75,7 +75,13 @@ def ramp(distance: Array, width: float) -> Array:
     """0 outside, 1 inside, a straight edge of ``width`` around distance 0."""
     edge = distance * np.float32(1 / width)
     edge += np.float32(0.5)
-    return np.clip(edge, 0, 1, out=edge)
+    return clip01(edge)
+
+
+def clip01(x: Array) -> Array:
+    """Limit to [0, 1] in place; on small pictures the wrapper of ``np.clip`` costs as much as its work."""
+    np.maximum(x, 0, out=x)
+    return np.minimum(x, 1, out=x)
 
 
 def smooth_step(x: Array) -> Array:
@@ -169,8 +175,8 @@ def window_around(film_n2: Array, margin: int, size: int) -> Window:
     """The part of the picture within ``margin`` pixels of some pixel positions (n, 2); at least one pixel."""
     low = np.floor(film_n2.min(axis=0)).astype(int) - margin
     high = np.ceil(film_n2.max(axis=0)).astype(int) + margin + 1
-    left, top = np.clip(low, 0, size - 1)
-    right, bottom = np.clip(high, 1, size)
+    left, top = (min(max(int(edge), 0), size - 1) for edge in low)
+    right, bottom = (min(max(int(edge), 1), size) for edge in high)
     return slice(int(top), int(max(bottom, top + 1))), slice(int(left), int(max(right, left + 1)))
 
 
