@@ -52,4 +52,7 @@ def explain(
     typer.echo(f"{summary['with_concept']} of {summary['features']} labels name a concept of the vocabulary")
     typer.echo(", ".join(f"{polarity} {count}" for polarity, count in summary["polarity"].items()))
     if summary["failures"]:
-        typer.echo(f"{summary['failures']} features got no valid answer; run the same command again to ask once more")
+        typer.echo(
+            f"{summary['failures']} features got no valid answer. Run the same command again: calls that failed are "
+            "repeated, answers that could not be read are kept in llm-calls.jsonl and not asked for again"
+        )
