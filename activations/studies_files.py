@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         pa.field("labels", pa.string()),
         pa.field("grounded", pa.string()),
         pa.field("metadata", pa.string()),
+        pa.field("structured", pa.string()),
         pa.field("rows", pa.int32(), nullable=False),
         *[pa.field(name, pa.binary()) for name in PREVIEWS],
     ],

@@ -22,11 +22,11 @@ from radiology.errors import InputError
 
 if TYPE_CHECKING:
     from activations.models.base import ReportModel
-    from radiology.study import Study
+    from radiology.study import GroundedSentence, Study
 
 #: Shares of patients in each split where the source names none.
 SPLITS = (("train", 0.8), ("validate", 0.1), ("test", 0.1))
-_JSON_COLUMNS = ("labels", "grounded", "metadata")
+_JSON_COLUMNS = ("labels", "grounded", "metadata", "structured")
 _LABEL_VALUES = {"present": 1.0, "absent": 0.0, "uncertain": np.nan}
 
 
@@ -52,7 +52,8 @@ def split_of(study: Study) -> str:
 def base_record(study: Study, number: int, source: str | None) -> dict[str, Any]:
     """The columns of ``studies.parquet`` that come from the study alone, without pixels."""
     sections = {name: getattr(study, name) for name in TEXT_SECTIONS}
-    grounded = None if study.grounded is None else [dataclasses.asdict(sentence) for sentence in study.grounded]
+    grounded = None if study.grounded is None else [_sentence(sentence) for sentence in study.grounded]
+    structured = None if study.structured is None else [row.to_row() for row in study.structured]
     return {
         "study": number,
         "study_id": study.study_id,
@@ -65,13 +66,24 @@ def base_record(study: Study, number: int, source: str | None) -> dict[str, Any]
         "labels": _json(study, "labels", study.labels),
         "grounded": _json(study, "grounded", grounded),
         "metadata": _json(study, "metadata", study.metadata),
+        "structured": _json(study, "structured", structured),
     }
 
 
+def _sentence(sentence: GroundedSentence) -> dict[str, Any]:
+    """Text, boxes and label, and of the rest what the source gave."""
+    values = dataclasses.asdict(sentence)
+    always = ("text", "boxes", "label")
+    return {name: value for name, value in values.items() if name in always or value not in (None, (), [])}
+
+
 def preview_columns(model: ReportModel, study: Study, size: int | None) -> dict[str, bytes]:
-    """``preview_<image>`` → PNG of the crop that the encoder sees, for the images that the study has."""
+    """``preview_<image>`` → PNG of the crop that the encoder sees, for the images that the study has.
+
+    None for a model that reads text only.
+    """
     pictures = {}
-    for name in IMAGE_NAMES:
+    for name in IMAGE_NAMES if model.image_size else ():
         if name in study.images:
             buffer = io.BytesIO()
             Image.fromarray(model.preview(study, name, size)).save(buffer, format="PNG")
@@ -108,7 +120,7 @@ class StudyIndex:
     """The studies of a run, in the order of their numbers.
 
     Attributes:
-        frame: one row a study, indexed by study number; ``labels``, ``grounded`` and ``metadata`` are decoded (None
+        frame: one row a study, indexed by study number; ``labels``, ``grounded``, ``metadata`` and ``structured`` are decoded (None
             where the source has none), previews are left out (see :meth:`preview`). In a complete store row i is
             study i.
     """
@@ -225,7 +237,7 @@ class StudyIndex:
 
 
 def _decoded(records: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    data: dict[str, Any] = {name: [record[name] for record in records] for name in columns}
+    data: dict[str, Any] = {name: [record.get(name) for record in records] for name in columns}
     for name in _JSON_COLUMNS:
         data[name] = [None if text is None else json.loads(text) for text in data[name]]
     frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in data.items()})

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    from radiology.structured import StructuredFinding
 
 ImageName = Literal["frontal", "lateral", "prior_frontal"]
 Status = Literal["present", "absent", "uncertain"]
@@ -29,17 +32,27 @@ _SAFE_ID = re.compile(r"[^/\\\x00-\x1f]+")
 class GroundedSentence:
     """One sentence of a report and where on the frontal image it is true.
 
-    ``boxes`` are x0, y0, x1, y1 as shares of width and height; a negative sentence has none.
+    ``boxes`` are x0, y0, x1, y1 as shares of width and height; a negative sentence has none. ``extra_boxes`` are those
+    of a second reader. ``label`` is a finding of :mod:`radiology.vocabulary`; ``labels``, ``locations`` and
+    ``progression`` are the source's own words. ``positive`` says whether the sentence states a finding (True) or the
+    lack of one (False). ``translations`` maps a language (``en``, ``es``) to the sentence in it, the language of
+    ``text`` included.
     """
 
     text: str
     boxes: tuple[Box, ...] = ()
     label: str | None = None
+    extra_boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    progression: str | None = None
+    positive: bool | None = None
+    translations: Mapping[str, str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise InputError("grounded sentence: 'text' is empty; leave the sentence out")
-        for box in self.boxes:
+        for box in (*self.boxes, *self.extra_boxes):
             x0, y0, x1, y1 = box
             if not (0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1):
                 raise InputError(
@@ -53,7 +66,8 @@ class Study:
 
     ``images`` maps ``frontal``, ``lateral``, ``prior_frontal`` to a path or to an array (height, width) of uint8 or
     uint16. ``labels`` maps a finding (``pleural_effusion``, ``pleural_effusion:left``) to present, absent or
-    uncertain. ``terms`` are the conditions under which the source lends its data.
+    uncertain. ``structured`` are the findings of the report as rows, where a source has them. ``terms`` are the
+    conditions under which the source lends its data. A study of text alone has no images.
     """
 
     study_id: str
@@ -68,6 +82,7 @@ class Study:
     grounded: tuple[GroundedSentence, ...] | None = None
     labels: Mapping[str, str] | None = None
     metadata: Mapping[str, Any] | None = None
+    structured: tuple[StructuredFinding, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_id("study_id", self.study_id)

@@ -169,6 +169,7 @@ def study_of(case: PhantomCase, size: int = DEFAULT_SIZE) -> PhantomStudy:
         case=case,
         masks=pictures.frontal.masks,
         lateral_masks=pictures.lateral.masks if pictures.lateral is not None else {},
+        structured=None,
         **sections,
     )
 

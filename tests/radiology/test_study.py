@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radiology.errors import InputError
+from radiology.structured import StructuredFinding
 from radiology.study import GroundedSentence, Study
 
 
@@ -94,8 +97,37 @@ def test_unknown_image_names_statuses_and_terms_are_refused() -> None:
 def test_boxes_must_be_ordered_shares(box: tuple[float, float, float, float]) -> None:
     with pytest.raises(InputError, match="box"):
         GroundedSentence("There is a nodule.", (box,))
+    with pytest.raises(InputError, match="box"):
+        GroundedSentence("There is a nodule.", extra_boxes=(box,))
 
 
 def test_a_grounded_sentence_needs_words() -> None:
     with pytest.raises(InputError, match="text"):
         GroundedSentence(" ")
+
+
+def test_a_grounded_sentence_is_written_as_json_and_read_back() -> None:
+    plain = GroundedSentence("No nodule.", ((0.1, 0.2, 0.3, 0.4),), "lung_nodule")
+    full = dataclasses.replace(
+        plain,
+        extra_boxes=((0.0, 0.0, 1.0, 1.0),),
+        labels=("nodule",),
+        locations=("left lung",),
+        progression="stable",
+        positive=False,
+        translations={"en": "No nodule.", "es": "Sin nódulos."},
+    )
+    for sentence in (plain, full):
+        read = json.loads(json.dumps(dataclasses.asdict(sentence)))
+        boxes = {name: tuple(tuple(box) for box in read[name]) for name in ("boxes", "extra_boxes")}
+        words = {name: tuple(read[name]) for name in ("labels", "locations")}
+        assert GroundedSentence(**{**read, **boxes, **words}) == sentence
+        assert hash(sentence) == hash(dataclasses.replace(sentence))
+
+
+def test_a_study_of_text_alone_can_hold_structured_findings() -> None:
+    rows = (StructuredFinding("s-1", "nodule", dx_status="positive"),)
+    study = make(structured=rows, report="A nodule.")
+    assert study.structured == rows
+    assert dict(study.images) == {}
+    assert make().structured is None
