@@ -36,10 +36,13 @@ class Lens:
 
     @staticmethod
     def of(model: ReportModel, site: str, width: int) -> Lens | None:
-        """The lens for a site, or None where there is none: the site is no residual stream of the language model."""
+        """The lens for a site; None where the site is no residual stream of a language model with an RMS norm."""
         if not site.startswith(("language.", "blocks.")):
             return None
-        norm_d, unembedding_vd = model.unembedding()
+        read = model.unembedding()
+        if read is None:
+            return None
+        norm_d, unembedding_vd = read
         if unembedding_vd.shape[1] != width:
             raise InputError(f"{site}: the SAE has width {width}, the model's unembedding {unembedding_vd.shape[1]}")
         return Lens(norm_d, unembedding_vd, model.tokenizer)

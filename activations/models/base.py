@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from torch import nn
 from activations.roles import TokenTable
 
 if TYPE_CHECKING:
+    from radiology.grounding import Grounded
+
     from radiology.study import Study
 
 
@@ -23,7 +25,8 @@ class ModelInputs:
 
     Shapes: ``input_ids_bt`` and ``attention_mask_bt`` (B, T) int64; ``pixel_values_nchw`` (images of the whole batch in
     the order of their placeholders, 3, H, W) float32, or ``None``. ``tokens[i]`` describes the last ``len(tokens[i])``
-    columns of row i; what is left of them is padding.
+    columns of row i; what is left of them is padding. ``extra`` holds whatever else the module's ``forward`` wants, by
+    argument name: (B, T) tensors are padded like the ids, others are joined along their first axis.
     """
 
     input_ids_bt: torch.Tensor
@@ -31,6 +34,7 @@ class ModelInputs:
     pixel_values_nchw: torch.Tensor | None
     tokens: tuple[TokenTable, ...]
     study_ids: tuple[str, ...]
+    extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -52,7 +56,12 @@ class ModelInputs:
             input_ids_bt=self.input_ids_bt.to(device),
             attention_mask_bt=self.attention_mask_bt.to(device),
             pixel_values_nchw=None if pixels is None else pixels.to(device, dtype),
+            extra={name: _moved(value, device, dtype) for name, value in self.extra.items()},
         )
+
+
+def _moved(value: torch.Tensor, device: torch.device | str, dtype: torch.dtype | None) -> torch.Tensor:
+    return value.to(device, dtype) if value.is_floating_point() else value.to(device)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,8 @@ class ReportModel(ABC):
         module: the torch module; its parameters are never changed by this toolkit.
         tokenizer: a ``transformers`` tokenizer.
         grid: (rows, columns) of patches of one image.
-        image_size: side of the square crop that the encoder sees, in pixels.
+        image_size: side of the square crop that the encoder sees, in pixels; 0 for a model without images.
+        writes: False for an encoder, which has activations and writes nothing.
     """
 
     name: str
@@ -85,6 +95,7 @@ class ReportModel(ABC):
     image_size: int
     pad_token_id: int
     eos_token_id: int
+    writes: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -125,8 +136,20 @@ class ReportModel(ABC):
         rows r·size/rows … and columns c·size/cols … of it."""
 
     @abstractmethod
-    def unembedding(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(norm weight (d,), W_U (V, d)): logits of a residual x are ``rmsnorm(x) * norm @ W_U.T`` (logit lens)."""
+    def unembedding(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """(norm weight (d,), W_U (V, d)): logits of a residual x are ``rmsnorm(x) * norm @ W_U.T`` (logit lens).
+
+        None where that formula does not hold: an encoder, or a decoder with another norm.
+        """
+
+    def grounded(self, text: str) -> Grounded:
+        """Grounded text → sentences with boxes in [0, 1] of the crop, and what was malformed; never raises.
+
+        A model without grounding gives the text as it is.
+        """
+        from radiology.grounding import Grounded
+
+        return Grounded((), text, ())
 
     def nnsight(self) -> Any:
         """The same module wrapped for nnsight: trace it with the keyword arguments of the module's ``forward``."""
@@ -148,7 +171,16 @@ class ReportModel(ABC):
             torch.cat(pixels) if pixels else None,
             tuple(table for one in batch for table in one.tokens),
             tuple(study_id for one in batch for study_id in one.study_ids),
+            {name: self._joined(name, batch, pad) for name in dict.fromkeys(key for one in batch for key in one.extra)},
         )
+
+    @staticmethod
+    def _joined(
+        name: str, batch: Sequence[ModelInputs], pad: Callable[[torch.Tensor, int], torch.Tensor]
+    ) -> torch.Tensor:
+        parts = [(one.extra[name], one.input_ids_bt.shape) for one in batch if name in one.extra]
+        a_token = all(value.shape == shape for value, shape in parts)
+        return torch.cat([pad(value, 0) if a_token else value for value, _ in parts])
 
     def encode_batch(
         self, studies: Sequence[Study], reports: Sequence[str | None] | None = None, *, grounded: bool = False

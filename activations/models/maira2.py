@@ -226,7 +226,8 @@ class Maira2ForConditionalGeneration(PreTrainedModel, GenerationMixin):
             raise InputError(
                 f"prompt: {int(image_mask_bt.sum())} <image> tokens for {len(patches_nd)} patches of the given images"
             )
-        return embeds_btd.masked_scatter(image_mask_bt[..., None], patches_nd.to(embeds_btd.dtype))
+        patches_nd = patches_nd.to(embeds_btd.device, embeds_btd.dtype)  # the projector may be on another device
+        return embeds_btd.masked_scatter(image_mask_bt[..., None].to(embeds_btd.device), patches_nd)
 
     def forward(
         self,

@@ -9,24 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xxhash
-from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from transformers import Dinov2Config, LlamaConfig
 
-from activations.models.base import Generation, ModelInputs, ReportModel
+from activations.models.base import ModelInputs
 from activations.models.maira2 import Maira2Config, Maira2ForConditionalGeneration
 from activations.models.phantom_language import BOX_BINS, IMAGE, build_prompt, build_tokenizer, ids_text, vocabulary
+from activations.models.pixels import square, stretch
+from activations.models.transformer import TransformerReportModel
 from activations.roles import IMAGE_NAMES
 from radiology.errors import InputError
-from radiology.phantom.grammar import parse_grounded
 
 if TYPE_CHECKING:
+    from radiology.grounding import Grounded
+
     from activations.roles import TokenTable
     from radiology.study import Study
 
@@ -73,7 +75,7 @@ def phantom_config(image_read_from: int) -> Maira2Config:
     return Maira2Config(vision, text, image_token_index=words.index(IMAGE), image_read_from=image_read_from)
 
 
-def open_phantom(variant: str = "late", device: str = "cpu", dtype: torch.dtype = torch.float32) -> PhantomReportModel:
+def open_phantom(variant: str = "late", device: str = "cpu", dtype: torch.dtype | None = None) -> PhantomReportModel:
     """Open a variant of the phantom model.
 
     Raises:
@@ -90,7 +92,7 @@ def open_phantom(variant: str = "late", device: str = "cpu", dtype: torch.dtype 
 
 
 def open_phantom_folder(
-    folder: Path, name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path, name: str, device: str = "cpu", dtype: torch.dtype | None = None
 ) -> PhantomReportModel:
     """Open phantom weights from a folder with ``config.json`` and ``model.safetensors``."""
     weights = folder / "model.safetensors"
@@ -101,13 +103,16 @@ def open_phantom_folder(
     saved = json.loads((folder / "config.json").read_text())
     if saved["vocabulary"] != list(vocabulary()):
         raise InputError(f"model {name!r}: {folder} was trained with another vocabulary; train it anew")
-    module = Maira2ForConditionalGeneration(phantom_config(saved["image_read_from"]))
+    with torch.random.fork_rng(devices=[]):  # a new module draws weights, which the saved ones replace
+        module = Maira2ForConditionalGeneration(phantom_config(saved["image_read_from"]))
     module.load_state_dict({key: value.float() for key, value in load_file(weights).items()}, strict=True)
     return PhantomReportModel(name, _placed(module, device, dtype))
 
 
-def _placed(module: Maira2ForConditionalGeneration, device: str, dtype: torch.dtype) -> Maira2ForConditionalGeneration:
-    nn.Module.to(module, device, dtype)
+def _placed(
+    module: Maira2ForConditionalGeneration, device: str, dtype: torch.dtype | None
+) -> Maira2ForConditionalGeneration:
+    nn.Module.to(module, device, dtype or torch.float32)
     return module
 
 
@@ -116,20 +121,7 @@ def phantom_pixels(grey_hw: np.ndarray) -> np.ndarray:
 
     A constant image becomes all zero.
     """
-    low, high = float(grey_hw.min()), float(grey_hw.max())
-    scaled = (grey_hw.astype(np.float32) - low) * (255.0 / (high - low) if high > low else 0.0)
-    return _square(scaled, IMAGE_SIZE)
-
-
-def _square(scaled_hw: np.ndarray, size: int) -> np.ndarray:
-    height, width = scaled_hw.shape
-    if (height, width) != (size, size):
-        factor = size / min(height, width)
-        shape = (max(size, round(width * factor)), max(size, round(height * factor)))
-        scaled_hw = np.asarray(Image.fromarray(scaled_hw).resize(shape, Image.Resampling.BICUBIC))
-        top, left = (scaled_hw.shape[0] - size) // 2, (scaled_hw.shape[1] - size) // 2
-        scaled_hw = scaled_hw[top : top + size, left : left + size]
-    return np.clip(np.rint(scaled_hw), 0, 255).astype(np.uint8)
+    return square(stretch(grey_hw), IMAGE_SIZE)
 
 
 def normalise(crops_nhw: torch.Tensor) -> torch.Tensor:
@@ -138,17 +130,23 @@ def normalise(crops_nhw: torch.Tensor) -> torch.Tensor:
     return scaled[:, None].expand(-1, 3, -1, -1)
 
 
-class PhantomReportModel(ReportModel):
+class PhantomReportModel(TransformerReportModel):
     """The phantom model behind the common interface."""
 
+    module: Maira2ForConditionalGeneration
+
     def __init__(self, name: str, module: Maira2ForConditionalGeneration) -> None:
-        self.name = name
-        self.module: Maira2ForConditionalGeneration = module.eval().requires_grad_(False)
-        self.tokenizer = build_tokenizer()
-        self.grid = GRID
-        self.image_size = IMAGE_SIZE
-        self.pad_token_id, self.eos_token_id = 0, 2
-        self.fingerprint = _fingerprint(module)
+        super().__init__(
+            name,
+            module,
+            fingerprint=_fingerprint(module),
+            tokenizer=build_tokenizer(),
+            grid=GRID,
+            image_size=IMAGE_SIZE,
+            pad_token_id=0,
+            eos_token_ids=(2,),
+            max_new_tokens=128,
+        )
 
     @property
     def image_read_from(self) -> int:
@@ -162,65 +160,16 @@ class PhantomReportModel(ReportModel):
         pixels = normalise(torch.from_numpy(np.stack(crops))) if crops else None
         return ModelInputs(ids_bt, torch.ones_like(ids_bt), pixels, (table,), (study.study_id,))
 
-    def sites(self) -> dict[str, nn.Module]:
-        vision = self.module.vision_tower.encoder.layer
-        blocks = self.module.language_model.model.layers
-        return (
-            {f"vision.{i}": layer for i, layer in enumerate(vision)}
-            | {"projector": self.module.multi_modal_projector}
-            | {f"language.{i}": block for i, block in enumerate(blocks)}
-        )
+    def text_of(self, ids: Sequence[int]) -> str:
+        return ids_text(ids)
 
-    def width(self, site: str) -> int:
-        if site not in self.sites():
-            raise InputError(f"site {site!r}: model {self.name!r} has {list(self.sites())}")
-        config = self.module.config
-        return int((config.vision_config if site.startswith("vision") else config.text_config).hidden_size)
+    def grounded(self, text: str) -> Grounded:
+        from radiology.grounding import parse_grounded
 
-    @torch.no_grad()
-    def forward(self, inputs: ModelInputs) -> torch.Tensor:
-        on = inputs.to(self.device, self.dtype)
-        return self.module(
-            input_ids=on.input_ids_bt, attention_mask=on.attention_mask_bt, pixel_values=on.pixel_values_nchw
-        ).logits
-
-    @torch.no_grad()
-    def generate(
-        self, inputs: ModelInputs, *, max_new_tokens: int | None = None, do_sample: bool = False, num_beams: int = 1
-    ) -> list[Generation]:
-        on = inputs.to(self.device, self.dtype)
-        new_bt = self.module.generate(  # type: ignore[misc]
-            on.input_ids_bt,
-            attention_mask=on.attention_mask_bt,
-            pixel_values=on.pixel_values_nchw,
-            max_new_tokens=max_new_tokens or 128,
-            do_sample=do_sample,
-            num_beams=num_beams,
-            pad_token_id=self.pad_token_id,
-            eos_token_id=self.eos_token_id,
-        )[:, on.input_ids_bt.shape[1] :]
-        return [self._generation(study_id, row) for study_id, row in zip(inputs.study_ids, new_bt, strict=True)]
-
-    def _generation(self, study_id: str, ids_t: torch.Tensor) -> Generation:
-        ids: Sequence[int] = ids_t.tolist()
-        finished = self.eos_token_id in ids
-        kept = tuple(ids[: ids.index(self.eos_token_id)] if finished else ids)
-        return Generation(study_id, ids_text(kept), kept, finished)
-
-    def grounded(self, text: str) -> tuple[list[tuple[str, list[tuple[float, float, float, float]]]], list[str]]:
-        """Grounded text → findings with boxes in [0, 1] of the crop, and what was malformed."""
         return parse_grounded(text, BOX_BINS)
 
     def preview(self, study: Study, image: str, size: int | None = None) -> np.ndarray:
-        grey_hw = study.pixels(image)
-        if size is None or size == self.image_size:
-            return phantom_pixels(grey_hw)
-        low, high = float(grey_hw.min()), float(grey_hw.max())
-        return _square((grey_hw.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6)), size)
-
-    def unembedding(self) -> tuple[torch.Tensor, torch.Tensor]:
-        language: Any = self.module.language_model
-        return language.model.norm.weight, language.lm_head.weight
+        return square(stretch(study.pixels(image)), size or self.image_size)
 
 
 def _image_order(table: TokenTable) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 import torch
 from transformers import Dinov2Backbone, Dinov2Config, LlamaConfig
 
 from activations.models.maira2 import Maira2Config, Maira2ForConditionalGeneration
+from activations.models.maira2_model import KEY_RULES
 from radiology.errors import InputError
+from tests.activations.standin import published_shapes
 
 IMAGE = 3
 PATCHES = 4
@@ -95,7 +99,7 @@ def test_parameters_carry_the_published_names() -> None:
     assert all(n.split(".")[0] in ("vision_tower", "multi_modal_projector", "language_model") for n in names)
 
 
-def test_full_size_has_the_published_parameter_count() -> None:
+def full_size() -> Maira2ForConditionalGeneration:
     vision = Dinov2Config(image_size=518, patch_size=14, out_features=["stage12"])
     text = LlamaConfig(
         vocab_size=32_207,
@@ -106,9 +110,30 @@ def test_full_size_has_the_published_parameter_count() -> None:
         tie_word_embeddings=False,
     )
     with torch.device("meta"):
-        model = Maira2ForConditionalGeneration(Maira2Config(vision, text))
-    count = sum(p.numel() for p in model.parameters())
-    assert 6.87e9 < count < 6.89e9
+        return Maira2ForConditionalGeneration(Maira2Config(vision, text))
+
+
+def test_full_size_has_the_published_names_shapes_and_parameter_count() -> None:
+    own = {name: tuple(value.shape) for name, value in full_size().state_dict().items()}
+    published = published_shapes(
+        {"hidden_size": 768, "patch_size": 14, "mlp_ratio": 4, "image_size": 518, "num_hidden_layers": 12},
+        {"hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32, "vocab_size": 32_207},
+    )
+    assert {KEY_RULES.name(name, own): shape for name, shape in published.items()} == own
+    assert len(published) == len(own) == 522
+    assert sum(prod(shape) for shape in own.values()) == 6_880_185_600  # 27.5 GB in float32
+
+
+def test_rope_frequencies_of_old_checkpoints_are_passed_over() -> None:
+    for name in ("rotary_emb.inv_freq", "layers.31.self_attn.rotary_emb.inv_freq"):
+        assert KEY_RULES.name(f"language_model.model.{name}", {}) is None
+    assert KEY_RULES.name("language_model.model.layers.0.rotary_emb.weight", {}) is not None
+
+
+def test_rope_is_linear_by_one_and_a_half() -> None:
+    rotary = tiny().language_model.model.rotary_emb
+    exponents = torch.arange(0, 12, 2).float() / 12
+    torch.testing.assert_close(rotary.inv_freq, 1 / 10_000**exponents / 1.5)
 
 
 def test_text_does_not_see_the_image_before_the_bar_opens() -> None:

@@ -147,7 +147,7 @@ def test_reading_depth_is_known() -> None:
 def test_unknown_models_and_sites_are_refused(model: PhantomReportModel) -> None:
     with pytest.raises(InputError, match="no such variant"):
         open_model("phantom:late2")
-    with pytest.raises(InputError, match="not a known name"):
+    with pytest.raises(InputError, match="no such folder"):
         open_model("no/such/model")
     with pytest.raises(InputError, match=r"language\.0"):
         model.width("language.17")
