@@ -26,23 +26,18 @@ def control_of(run: Run) -> Run | None:
 
 
 def control_cache_config(run: Run) -> CacheConfig:
-    """What the control caches: the same studies as far as they have reports of their own.
-
-    Raises:
-        InputError: there is no random-weight twin of the run's model.
-    """
+    """What the control caches: the same studies as far as they have reports of their own."""
     config = restored(CacheConfig, run.config_of("cache"))
-    if not config.model.startswith("phantom"):
-        raise InputError(f"control: there is no random-weight twin of model {config.model!r}; only of phantom models")
     own = tuple(spec for spec in config.studies if spec not in config.generated_sources)
-    return replace(config, model="phantom:random", studies=own, generated_sources=())
+    twin = "phantom:random" if config.model.startswith("phantom") else f"{config.model}:random"
+    return replace(config, model=twin, studies=own, generated_sources=())
 
 
 def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int = 16, device: str = "cpu") -> Run:
     """Cache the random-weight model and train SAEs on it with the settings of the run's own; skips what is done.
 
     Raises:
-        InputError: there is no random-weight twin of the model, or an SAE was imported.
+        InputError: an SAE was imported, so that none can be trained the same way.
     """
     configs = [_train_config(run, name) for name in names]
     cache_config = control_cache_config(run)

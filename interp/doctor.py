@@ -28,6 +28,7 @@ _FOR_SOME = {
     "sae-lens": "comparisons with SAELens",
     "transformer-lens": "bridging text models to TransformerLens",
     "nnsight": "tracing with nnsight",
+    "gguf": "language models in GGUF files",
 }
 _DEMO_DISK_GB = 1.0
 _DEMO_MEMORY_GB = 4.0
@@ -129,7 +130,7 @@ def _disk(root: Path) -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    available = _available_memory_gb()
+    available = available_memory_gb()
     if available is None:
         yield Finding("warn", "memory", "cannot be read on this system; the demo needs 4 GiB")
     elif available < _DEMO_MEMORY_GB:
@@ -160,7 +161,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _available_memory_gb() -> float | None:
+def available_memory_gb() -> float | None:
+    """Main memory that is free or can be freed, in GiB; None where the system does not say."""
     path = Path("/proc/meminfo")
     if not path.is_file():
         return None

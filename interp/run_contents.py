@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp.opening import Opening
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ class RunContents(ABC):
     """Paths of a run directory and its contents, opened when asked for.
 
     ``path`` is the directory; ``config_of(stage)`` gives the settings that a finished stage was done with.
+    ``opening`` says on which device :attr:`model` is opened; set it before.
     """
 
     path: Path
+    opening: Opening
 
     def __init__(self) -> None:
+        self.opening = Opening()
         self._saes: dict[str, MatryoshkaSAE] = {}
 
     def forget(self) -> None:
@@ -64,9 +68,8 @@ class RunContents(ABC):
     @cached_property
     def model(self) -> ReportModel:
         """The model that the activations come from."""
-        from activations import open_model
-
-        return open_model(self.config_of("cache")["model"])
+        config = self.config_of("cache")
+        return self.opening.open(config["model"], config.get("model_dtype"))
 
     @property
     def sae(self) -> MatryoshkaSAE:

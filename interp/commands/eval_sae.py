@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from interp.commands.options import RedoOption, RunOption, SAEOption, SeedOption, work
+from interp.commands.options import (
+    DeviceMapOption,
+    DeviceOption,
+    RedoOption,
+    RunOption,
+    SAEOption,
+    SeedOption,
+    TrustOption,
+    opening,
+    work,
+)
 
 
 def eval_sae(
@@ -27,6 +37,9 @@ def eval_sae(
     ] = 48,
     seed: SeedOption = 0,
     redo: RedoOption = False,
+    device: DeviceOption = "cpu",
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Measure an SAE: reconstruction, sparsity, loss recovered, and which findings it recovered.
 
@@ -46,6 +59,7 @@ def eval_sae(
     from interp.tables import print_evaluation
 
     opened = Run.open(run)
+    opened.opening = opening(device, device_map, trust_remote_code)
     config = EvalSAEConfig(name=sae, findings=tuple(finding or ()), seed=seed, loss_studies=loss_studies)
     with opened.writing("interp eval-sae"):
         if make_control:

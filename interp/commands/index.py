@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from interp.commands.options import RunOption, SAEOption, SeedOption, work
+from interp.commands.options import (
+    DeviceMapOption,
+    DeviceOption,
+    RunOption,
+    SAEOption,
+    SeedOption,
+    TrustOption,
+    opening,
+    work,
+)
 
 
 def index(
@@ -23,6 +32,9 @@ def index(
         typer.Option("--max-context-studies", metavar="N", min=1, help="Take contexts from at most so many studies."),
     ] = 2000,
     seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Make the feature table: where each feature fires, how much, and in which contexts.
 
@@ -38,6 +50,7 @@ def index(
     from interp.stages.index import IndexConfig, index
 
     opened = Run.open(run)
+    opened.opening = opening(device, device_map, trust_remote_code)
     with opened.writing("interp index"):
         config = IndexConfig(sae, contexts, max_studies, seed)
         result = index(opened, config, work(redo=True))

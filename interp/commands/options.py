@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from interp.opening import Opening
     from interp.stages.base import Work
 
 RunOption = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run directory.")]
@@ -15,6 +16,24 @@ SAEOption = Annotated[str, typer.Option("--sae", metavar="NAME", help="Which SAE
 RedoOption = Annotated[bool, typer.Option("--redo", help="Replace what was made with other settings.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything that is drawn.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 …")]
+DeviceMapOption = Annotated[
+    str | None,
+    typer.Option("--device-map", metavar="auto", help="Spread a large model over all devices; --device is not used."),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Let code that comes with the checkpoint run (MAIRA-2's processing_maira2.py). Read it first.",
+    ),
+]
+
+
+def opening(device: str, device_map: str | None, trust_remote_code: bool) -> Opening:
+    """Where and how a command opens the model."""
+    from interp.opening import Opening
+
+    return Opening(device, device_map, trust_remote_code)
 
 
 def work(redo: bool = False) -> Work:

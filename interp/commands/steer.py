@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interp.commands.options import RunOption, SAEOption, SeedOption, numbers, work
+from interp.commands.options import (
+    DeviceMapOption,
+    DeviceOption,
+    RunOption,
+    SAEOption,
+    SeedOption,
+    TrustOption,
+    numbers,
+    opening,
+    work,
+)
 
 if TYPE_CHECKING:
     from interp.run import Run
@@ -60,6 +70,9 @@ def steer(
         Path | None, typer.Option("--spec", metavar="FILE", help="An experiment as JSON, instead of all of the above.")
     ] = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Steer reports with features and measure what that did, beside controls.
 
@@ -82,6 +95,7 @@ def steer(
         raise typer.BadParameter("give either --feature or --spec", param_hint="--feature / --spec")
     strengths = numbers(strength, "--strength")
     opened = Run.open(run)
+    opened.opening = opening(device, device_map, trust_remote_code)
     opened.require(f"index:{sae}")
     if spec is not None:
         experiment = _read_spec(spec)

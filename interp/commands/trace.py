@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from interp.commands.options import RunOption, work
+from interp.commands.options import DeviceMapOption, DeviceOption, RunOption, TrustOption, opening, work
 
 
 def trace(
@@ -26,6 +26,9 @@ def trace(
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Phantom series that the pairs come from.")
     ] = 101,
+    device: DeviceOption = "cpu",
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Find where the report reads what: a causal map of site × token role.
 
@@ -42,6 +45,7 @@ def trace(
     from interp.tables import print_causal_map
 
     opened = Run.open(run)
+    opened.opening = opening(device, device_map, trust_remote_code)
     config = TraceConfig(tuple(finding or DEFAULT_FINDINGS), pairs, tuple(site or ()), flips, seed)
     with opened.writing("interp trace"):
         trace(opened, config, work(redo=True))
