@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from activations.roles import TokenTable
+from radiology.errors import InputError
 
 if TYPE_CHECKING:
     from radiology.grounding import Grounded
@@ -152,10 +153,15 @@ class ReportModel(ABC):
         return Grounded((), text, ())
 
     def nnsight(self) -> Any:
-        """The same module wrapped for nnsight: trace it with the keyword arguments of the module's ``forward``."""
-        from nnsight import NNsight
+        """The very module for nnsight; see :func:`activations.models.views.nnsight_view`."""
+        raise InputError(f"model {self.name!r}: has no view for nnsight")
 
-        return NNsight(self.module)
+    def bridge(self) -> Any:
+        """The language half as a TransformerLens bridge over the same parameters (``blocks.L.hook_resid_post``).
+
+        See :func:`activations.models.views.bridge_view`; InputError where TransformerLens cannot bridge the model.
+        """
+        raise InputError(f"model {self.name!r}: has no bridge to TransformerLens")
 
     def collate(self, batch: Sequence[ModelInputs]) -> ModelInputs:
         """Left-pad prompts of different length into one batch."""

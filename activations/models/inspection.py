@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from radiology.errors import InputError
 
@@ -71,7 +72,7 @@ def _folder(name_or_path: str) -> Path:
     return Path(found).parent
 
 
-def _config(folder: Path, name: str) -> dict[str, object]:
+def _config(folder: Path, name: str) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

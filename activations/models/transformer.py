@@ -6,7 +6,7 @@ A subclass says how a study becomes a prompt (``encode``) and what the encoder s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,10 @@ from torch import nn
 from activations.models.base import Generation, ModelInputs, ReportModel
 from activations.models.structure import Parts, find_parts
 from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    from nnsight import Envoy
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class TransformerReportModel(ReportModel):
@@ -158,6 +162,16 @@ class TransformerReportModel(ReportModel):
         if getattr(head, "bias", None) is not None:
             return None
         return _norm_scale(norm), head.weight  # type: ignore[return-value]
+
+    def nnsight(self) -> Envoy:
+        from activations.models.views import nnsight_view
+
+        return nnsight_view(self)
+
+    def bridge(self) -> TransformerBridge:
+        from activations.models.views import bridge_view
+
+        return bridge_view(self)
 
     def describe(self) -> Mapping[str, Any]:
         return {**super().describe(), "dtype": str(self.dtype).removeprefix("torch.")}
