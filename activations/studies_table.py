@@ -120,9 +120,9 @@ class StudyIndex:
     """The studies of a run, in the order of their numbers.
 
     Attributes:
-        frame: one row a study, indexed by study number; ``labels``, ``grounded``, ``metadata`` and ``structured`` are decoded (None
-            where the source has none), previews are left out (see :meth:`preview`). In a complete store row i is
-            study i.
+        frame: one row a study, indexed by study number; what is stored as JSON (``labels``, ``grounded``,
+            ``metadata``, ``structured``) is decoded (None where the source has none), previews are left out (see
+            :meth:`preview`). In a complete store row i is study i.
     """
 
     def __init__(self, frame: pd.DataFrame, path: Path | None = None) -> None:

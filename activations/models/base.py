@@ -16,7 +16,6 @@ from radiology.errors import InputError
 
 if TYPE_CHECKING:
     from radiology.grounding import Grounded
-
     from radiology.study import Study
 
 

@@ -38,6 +38,8 @@ def inspect_checkpoint(name_or_path: str) -> CheckpointFacts:
     """
     from activations.models.checkpoints import stored_tensors
 
+    if name_or_path.endswith(".gguf"):
+        return _gguf(Path(name_or_path).expanduser())
     folder = _folder(name_or_path)
     config = _config(folder, name_or_path)
     tensors = stored_tensors(folder)
@@ -50,6 +52,20 @@ def inspect_checkpoint(name_or_path: str) -> CheckpointFacts:
     kind = ", ".join(config.get("architectures") or [str(config.get("model_type", "unknown"))])
     code = next(iter(sorted(folder.glob("*.py"))), None) if "auto_map" in config else None
     return CheckpointFacts(kind, parameters, files, False, code)
+
+
+def _gguf(path: Path) -> CheckpointFacts:
+    if not path.is_file():
+        raise InputError(f"model {path}: there is no such file")
+    try:
+        from gguf import GGUFReader
+    except ModuleNotFoundError:
+        raise InputError(f"model {path}: GGUF files are read with the package gguf; run: pip install gguf") from None
+    try:
+        tensors = GGUFReader(path).tensors
+    except (ValueError, IndexError, OSError) as error:
+        raise InputError(f"model {path}: is not a whole GGUF file ({type(error).__name__})") from None
+    return CheckpointFacts("GGUF", sum(int(tensor.n_elements) for tensor in tensors), 1, False, None)
 
 
 def _folder(name_or_path: str) -> Path:

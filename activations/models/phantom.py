@@ -27,9 +27,8 @@ from activations.roles import IMAGE_NAMES
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
-    from radiology.grounding import Grounded
-
     from activations.roles import TokenTable
+    from radiology.grounding import Grounded
     from radiology.study import Study
 
 WEIGHTS = Path(__file__).parent / "weights"

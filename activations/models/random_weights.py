@@ -12,6 +12,7 @@ from activations.models.base import ReportModel
 from radiology.errors import InputError
 
 SEED = 20250717
+_STD = 0.02
 _FLAG = "_is_hf_initialized"
 
 
@@ -32,9 +33,17 @@ def with_random_weights(model: ReportModel, seed: int = SEED) -> ReportModel:
         torch.manual_seed(seed)
         _forget_loading(module)
         module.initialize_weights()
+        _draw_what_begins_at_zero(module)
     model.name = f"{model.name}:random"
     model.fingerprint = xxhash.xxh3_128(f"{model.fingerprint}:random:{seed}".encode()).hexdigest()
     return model
+
+
+def _draw_what_begins_at_zero(module: nn.Module) -> None:
+    """Some families begin a matrix at zero (Gemma 3 its projector): such a twin would be blind to the image."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1 and not bool(parameter.any()):
+            parameter.normal_(std=_STD)
 
 
 def _forget_loading(module: nn.Module) -> None:

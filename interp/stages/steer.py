@@ -153,11 +153,14 @@ def _steer(run: Run, config: SteerConfig, experiment: Experiment, progress: Prog
 
     from steering import run_experiment
 
+    model = run.model
+    if not model.writes:
+        raise InputError(f"model {model.name!r}: is an encoder and writes no reports that could be steered")
     folder = run.steering_dir(config.name, config.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.read_parquet(run.features_dir(config.name) / "features.parquet", columns=["feature", "firing_rate"])
     effects = run_experiment(
-        run.model,
+        model,
         run.sae_named(config.name),
         experiment,
         run.studies.pick(config.study_ids),

@@ -64,8 +64,14 @@ def _trace(run: Run, config: TraceConfig, progress: Progress) -> Mapping[str, An
     from steering.trace import trace as causal_map
     from steering.trace import trace_to_parquet
 
+    model = run.model
+    if not model.writes or not model.image_size:
+        raise InputError(
+            f"model {model.name!r}: a causal map shows where a report reads the image, and this model "
+            f"{'reads no images' if model.writes else 'writes no reports'}"
+        )
     pairs = phantom_pairs(config.findings, config.pairs, seed=config.seed)
-    table = causal_map(run.model, pairs, sites=config.sites or None, flips=config.flips, progress=progress)
+    table = causal_map(model, pairs, sites=config.sites or None, flips=config.flips, progress=progress)
     trace_to_parquet(table, run.path)
     return {"pairs": config.pairs, "image_effect_by_site": image_effects(table)}
 

