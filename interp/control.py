@@ -33,7 +33,7 @@ def control_cache_config(run: Run) -> CacheConfig:
     return replace(config, model=twin, studies=own, generated_sources=())
 
 
-def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int = 16, device: str = "cpu") -> Run:
+def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int = 16) -> Run:
     """Cache the random-weight model and train SAEs on it with the settings of the run's own; skips what is done.
 
     Raises:
@@ -42,11 +42,12 @@ def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int 
     configs = [_train_config(run, name) for name in names]
     cache_config = control_cache_config(run)
     control = Run.create(run.path / FOLDER)
+    control.opening = run.opening
     with control.writing("making the random-weight control"):
         marked = replace(work, prefix="Control: ")
-        cache(control, cache_config, marked, batch_size=batch_size, device=device)
+        cache(control, cache_config, marked, batch_size=batch_size)
         for config in configs:
-            train_sae(control, config, marked, device=device)
+            train_sae(control, config, marked, device=run.opening.device)
     return control
 
 

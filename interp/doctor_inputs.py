@@ -30,9 +30,7 @@ def examine_model(name: str) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("fail", "model", str(error))
         return
-    yield Finding(
-        "ok", "model", f"{facts.kind}, {facts.parameters / 1e9:.2f} billion parameters in {facts.files} files"
-    )
+    yield Finding("ok", "model", f"{facts.kind}, {facts.parameters / 1e6:,.1f} million parameters, {facts.files} files")
     if facts.fits:
         yield Finding(
             "ok", "weights", "every name and shape is what the architecture wants, none missing, none left over"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interp.progress import Progress, silent
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ class Opening:
     device_map: str | None = None
     trust_remote_code: bool = False
 
-    def open(self, name: str, dtype: str | None = None) -> ReportModel:
+    def open(self, name: str, dtype: str | None = None, progress: Progress = silent) -> ReportModel:
         """Open a model by name or folder; ``dtype`` None is the model's own default.
+
+        ``progress`` is told how many tensors of its weights are read.
 
         Raises:
             InputError: no such model, device or number format.
@@ -50,6 +53,7 @@ class Opening:
             None if dtype is None else getattr(torch, dtype),
             device_map=self.device_map,
             trust_remote_code=self.trust_remote_code,
+            progress=lambda done, total: progress(done, total, "reading weights"),
         )
 
 

@@ -120,4 +120,4 @@ class RunContents(ABC):
         from interp.run_studies import RunStudies
         from interp.stages.cache import CacheConfig
 
-        return RunStudies(restored(CacheConfig, self.config_of("cache")))
+        return RunStudies(restored(CacheConfig, self.config_of("cache")), self.study_index.frame["study_id"].tolist())

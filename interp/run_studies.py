@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from radiology.errors import InputError
@@ -14,15 +13,27 @@ if TYPE_CHECKING:
 
 
 class RunStudies:
-    """Iterates over the studies of a run in the order of their numbers; nothing is kept in memory."""
+    """Iterates over the studies of a run in the order of their numbers; nothing is kept in memory.
 
-    def __init__(self, config: CacheConfig) -> None:
+    With ``study_ids``, those that the run has, its sources are only listed and no image is opened on the way; without,
+    every image is looked at, and what the run left out for another reason is there as well.
+    """
+
+    def __init__(self, config: CacheConfig, study_ids: Collection[str] | None = None) -> None:
         self._config = config
+        self._study_ids = study_ids
 
     def __iter__(self) -> Iterator[Study]:
         from interp.stages.cache import open_sources
 
-        return chain.from_iterable(open_sources(self._config).values())
+        missing = None if self._study_ids is None else set(self._study_ids)
+        for source in open_sources(self._config).values():
+            for study in source if missing is None else source.listed():
+                if missing is None:
+                    yield study
+                elif study.study_id in missing:
+                    missing.remove(study.study_id)  # the same id in a later source is another study
+                    yield study
 
     def __getitem__(self, study_id: str) -> Study:
         """A study by its id; InputError if the run has none of that id."""

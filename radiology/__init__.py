@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from radiology.errors import InputError
     from radiology.findings import Finding, read_report
     from radiology.images import read_image
+    from radiology.sections import read_sections
     from radiology.sources import open_studies
     from radiology.study import Study
 
-__all__ = ["Finding", "InputError", "Study", "compare", "open_studies", "read_image", "read_report"]
+__all__ = ["Finding", "InputError", "Study", "compare", "open_studies", "read_image", "read_report", "read_sections"]
 
 _HOME = {
     "Finding": "radiology.findings",
@@ -24,6 +25,7 @@ _HOME = {
     "open_studies": "radiology.sources",
     "read_image": "radiology.images",
     "read_report": "radiology.findings",
+    "read_sections": "radiology.sections",
 }
 
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from interp.commands.options import DeviceOption, RedoOption, RunOption, work
+from interp.commands.options import (
+    DeviceMapOption,
+    DeviceOption,
+    RedoOption,
+    RunOption,
+    TrustOption,
+    opening,
+    work,
+)
+
+#: Reasons that are printed; more would scroll the rest away.
+REASONS_SHOWN = 20
 
 
 def cache(
@@ -24,7 +37,8 @@ def cache(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="phantom, phantom:free, phantom:random, or a folder.")
+        str,
+        typer.Option("--model", metavar="M", help="phantom, microsoft/maira-2, another name on the hub, or a folder."),
     ] = "phantom",
     roles: Annotated[
         str,
@@ -48,17 +62,32 @@ def cache(
     batch_size: Annotated[
         int, typer.Option("--batch-size", metavar="N", min=1, help="Studies in one pass of the model.")
     ] = 16,
+    model_dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--model-dtype",
+            metavar="F",
+            help="float32, bfloat16 or float16.  [default: float32 on a CPU, else the checkpoint's own]",
+        ),
+    ] = None,
     device: DeviceOption = "cpu",
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first study that cannot be used, instead of leaving it out.")
+    ] = False,
     redo: RedoOption = False,
 ) -> None:
     """Run a model over studies and write its activations into a run directory.
 
-    Stopped, it goes on where it was: at most the shard in hand is lost.
+    Stopped, it goes on where it was: at most the shard in hand is lost. What cannot be used (a broken image, a row
+    without one, an id that comes twice) is left out, and listed at the end and in RUN/left-out.csv.
 
     \b
     Studies:
       phantom:n=600,seed=1     synthetic chests with known findings
       folder:scans             PNG, JPG, DICOM; with studies.csv if there is one
+      mimic-cxr:/data/mimic    PhysioNet's tree; also padchest-gr:, openi:, lunguage:
 
     \b
     Sites: language.L (residual after block L, counted from 0), vision.L, projector.
@@ -67,6 +96,7 @@ def cache(
     Examples:
       interp cache --run runs/mine --model phantom --studies phantom:n=600,seed=1 --site language.2 --site language.4
       interp cache --run runs/own --studies folder:scans --site language.2 --generate
+      interp cache --run runs/m2 --model /maira-2 --trust-remote-code --studies mimic-cxr:/mimic-cxr --site language.15
     """
     from interp.run import Run
     from interp.stages.cache import CacheConfig, cache, open_sources
@@ -78,17 +108,28 @@ def cache(
         roles=roles,
         mode="generate" if generate else "teacher-forced",
         max_new_tokens=max_new_tokens,
+        model_dtype=model_dtype,
     )
-    open_sources(config)
+    open_sources(config, strict=strict)
     opened = Run.create(run)
+    opened.opening = opening(device, device_map, trust_remote_code)
     with opened.writing("interp cache"):
-        result = cache(opened, config, work(redo), batch_size=batch_size, device=device)
+        result = cache(opened, config, work(redo), batch_size=batch_size, strict=strict)
     summary = result.summary
     typer.echo(f"{summary['rows']} tokens of {summary['studies']} studies at {', '.join(site)} in {run}/activations")
-    for reason in summary["left_out_reasons"]:
-        typer.echo(f"left out: {reason}")
+    _tell_left_out(run, summary)
     if summary["out_of_world"]:
         typer.echo(
             f"{summary['out_of_world']} studies are no phantoms: out of the phantom model's world, "
             "its words about them mean nothing."
         )
+
+
+def _tell_left_out(run: Path, summary: Mapping[str, Any]) -> None:
+    from interp.left_out import FILE_NAME
+
+    count = sum(summary["left_out"].values())
+    for reason in summary["left_out_reasons"][:REASONS_SHOWN]:
+        typer.echo(f"left out: {reason}")
+    if count > REASONS_SHOWN:
+        typer.echo(f"left out: {count} in all; every one is listed in {run}/{FILE_NAME}")

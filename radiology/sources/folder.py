@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from radiology.errors import InputError
-from radiology.images import find_images, image_name, read_image
+from radiology.images import find_images, image_name
+from radiology.paths import shown
 from radiology.sources.base import Skipped, StudySource, safe_id
 from radiology.sources.table import StudyRow, StudyTable, read_table
 from radiology.study import IMAGE_NAMES, Study
@@ -19,7 +20,7 @@ TABLE_NAME = "studies.csv"
 
 
 class FolderSource(StudySource):
-    """Studies of a folder. Pixels are looked at one study at a time and not kept: a study holds paths.
+    """Studies of a folder, in the order of the table, or of the names of the images.
 
     ``ignored_columns`` are the columns of the table that mean nothing here.
     """
@@ -30,8 +31,8 @@ class FolderSource(StudySource):
         self.ignored_columns: tuple[str, ...] = table.ignored_columns if table else ()
         self._images = images
         self._table = table
+        self._table_path = table.path if table else None
         self._by_name = _by_name(images)
-        self._readable: set[Path] = set()
 
     def __len__(self) -> int:
         return len(self._images) if self._table is None else len(self._table.rows)
@@ -64,7 +65,8 @@ class FolderSource(StudySource):
                 self._skip(table.path, row.line, column, "the same study stands in an earlier line")
                 continue
             ids.add(study_id)
-            if all(self._can_be_read(path, row.line, row.image_columns[name]) for name, path in images.items()):
+            columns = row.image_columns
+            if all(self._can_be_read(path, row.line, columns[name]) for name, path in images.items()):
                 yield _study(row, study_id, images)
         for path in self._images:  # an image too many is worth a note but spoils nothing: no error when strict
             if path.resolve() not in used:
@@ -72,8 +74,9 @@ class FolderSource(StudySource):
 
     def _name_of(self, path: Path) -> str:
         """Id from the name of the image; from its path in the folder where several have the same name."""
-        if len(self._by_name.get(path.stem, ())) <= 1:
-            return safe_id(path.stem)
+        name = image_name(path)
+        if len(self._by_name.get(name, ())) <= 1:
+            return safe_id(name)
         inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
         return safe_id(inside.as_posix())
 
@@ -92,35 +95,27 @@ class FolderSource(StudySource):
     def _find(self, named: str, beside: Path) -> tuple[Path | None, str]:
         """The image that a cell names, by its path from the folder or the table, or by its name without suffix."""
         for base in (self.folder, beside):
-            path = base / named
-            if path.is_file():
-                return path, ""
+            if _is_file(base / named):
+                return base / named, ""
         found = self._by_name.get(named, [])
         if len(found) == 1:
             return found[0], ""
         if found:
             return None, f"{len(found)} images have this name; give the path of one of them"
-        return None, f"no such image below {self.folder}"
-
-    def _can_be_read(self, path: Path, row: int | None, field: str | None) -> bool:
-        if path in self._readable:
-            return True
-        try:
-            read_image(path)
-        except InputError as error:
-            self._skip(path, row, field, str(error).removeprefix(f"image {path}: "))
-            return False
-        self._readable.add(path)
-        return True
+        return None, f"no such image below {shown(self.folder)}"
 
 
 def open_source(arguments: str, *, strict: bool) -> FolderSource:
     """Open a folder; InputError if it does not exist, is a file, or holds no image."""
+    try:
+        arguments.encode()
+    except UnicodeEncodeError:  # the name goes into tables of UTF-8
+        raise InputError(f"folder {shown(arguments)}: its name is not UTF-8; rename it or make a link to it") from None
     folder = Path(arguments).expanduser()
     images = find_images(folder)
     if not images:
         what = "is empty" if not any(folder.iterdir()) else "holds no images that can be read"
-        raise InputError(f"folder {folder}: {what}; it needs PNG, JPEG, TIFF, BMP or DICOM files")
+        raise InputError(f"folder {shown(folder)}: {what}; it needs PNG, JPEG, TIFF, BMP or DICOM files")
     return FolderSource(f"folder:{arguments}", folder, images, _table_of(folder, images), strict)
 
 
@@ -132,7 +127,7 @@ def _table_of(folder: Path, images: list[Path]) -> StudyTable | None:
     if not beside.is_file():
         return None
     table = read_table(beside)
-    here = {path.stem for path in images}
+    here = {image_name(path) for path in images}
     return table if any(image_name(row.images["frontal"]) in here for row in table.rows) else None
 
 
@@ -154,5 +149,12 @@ def _study(row: StudyRow, study_id: str, images: dict[str, Path]) -> Study:
 def _by_name(images: list[Path]) -> dict[str, list[Path]]:
     table: dict[str, list[Path]] = {}
     for path in images:
-        table.setdefault(path.stem, []).append(path)
+        table.setdefault(image_name(path), []).append(path)
     return table
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a cell may hold anything: a name that is too long, a folder without permission
+        return False

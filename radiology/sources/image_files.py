@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from radiology.errors import InputError
-from radiology.images import find_images, image_name, read_image
+from radiology.images import find_images, image_name
 from radiology.sources.base import StudySource
 from radiology.study import Study, Terms
 
@@ -52,23 +52,10 @@ class ImageSource(StudySource):
     def __init__(self, spec: str, terms: Terms, strict: bool) -> None:
         super().__init__(spec, terms, strict)
         self.decisions: Counter[str] = Counter()
-        self._readable: set[Path] = set()
 
     def __iter__(self) -> Iterator[Study]:
         self.decisions.clear()
         yield from super().__iter__()
-
-    def _can_be_read(self, path: Path, row: int | None, field: str | None) -> bool:
-        """Whether the whole image can be decoded; what cannot is reported once for each study that names it."""
-        if path in self._readable:
-            return True
-        try:
-            read_image(path)
-        except InputError as error:
-            self._skip(path, row, field, str(error).removeprefix(f"image {path}: "))
-            return False
-        self._readable.add(path)
-        return True
 
 
 def _bare(name: str) -> str:

@@ -10,10 +10,10 @@ from radiology.sources.base import StudySource
 #: Scheme → module with ``open_source(arguments, *, strict) -> StudySource``; imported when asked for.
 READERS: dict[str, str] = {
     "folder": "radiology.sources.folder",
-    "lunguage": "radiology.sources.lunguage",
-    "mimic-cxr": "radiology.sources.mimic_cxr",
-    "openi": "radiology.sources.openi",
-    "padchest-gr": "radiology.sources.padchest_gr",
+    "lunguage": "radiology.sources.lunguage.source",
+    "mimic-cxr": "radiology.sources.mimic_cxr.source",
+    "openi": "radiology.sources.openi.source",
+    "padchest-gr": "radiology.sources.padchest_gr.source",
     "phantom": "radiology.sources.phantom",
 }
 

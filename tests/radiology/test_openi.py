@@ -10,7 +10,7 @@ from PIL import Image
 
 from radiology.errors import InputError
 from radiology.sources import StudySource, open_studies
-from radiology.sources.openi_record import NamedImage, choose_views
+from radiology.sources.openi.record import NamedImage, choose_views
 from radiology.study import Study
 
 REPORTS = (

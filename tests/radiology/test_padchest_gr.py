@@ -14,7 +14,7 @@ from PIL import Image
 
 from radiology.errors import InputError
 from radiology.sources import open_studies
-from radiology.sources.padchest_gr_json import JsonEntry, read_json_list
+from radiology.sources.padchest_gr.grounded_json import JsonEntry, read_json_list
 from radiology.study import Study
 
 MASTER = (

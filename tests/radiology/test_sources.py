@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_what_cannot_be_used_is_skipped_and_counted_or_stops_when_strict(tmp_pat
     assert {key: reason.split()[0] for key, reason in reasons.items()} == {
         (3, "image_id"): "no",
         (4, "image_id"): "the",
-        (5, "lateral"): "is",
+        (5, "lateral"): "image",
         (6, "image_id"): "2",
         (7, None): "has",
         (8, "image_id"): "is",
@@ -126,6 +127,35 @@ def test_what_cannot_be_used_is_skipped_and_counted_or_stops_when_strict(tmp_pat
     assert not any("SECRET" in str(skipped) for skipped in source.skipped)
     with pytest.raises(InputError, match=r"studies\.csv, line"):
         list(open_studies(f"folder:{tmp_path}", strict=True))
+
+
+def test_listing_opens_no_image_and_decoding_reads_each_once(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png", 7)
+    _image(tmp_path / "b.png", 8)
+    (tmp_path / "broken.png").write_text("not an image")
+    _table(tmp_path / "studies.csv", "image_id,prior_frontal", "a,b", "b,broken", "broken,")
+    source = open_studies(f"folder:{tmp_path}")
+    first, second, third = source.listed()
+    assert source.skipped == []
+    decoded = source.decoded(first)
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    assert decoded is not None
+    assert {name: int(decoded.pixels(name).max()) for name in decoded.images} == {"frontal": 7, "prior_frontal": 8}
+    assert (decoded.study_id, decoded.patient_id) == (first.study_id, first.patient_id)
+    assert source.decoded(second) is None
+    assert source.decoded(third) is None
+    places = [(skipped.file.name, skipped.row, skipped.field) for skipped in source.skipped]
+    assert places == [("studies.csv", 3, "image_id"), ("studies.csv", 4, "image_id")]
+    assert all("does not exist" in skipped.reason and skipped.lost for skipped in source.skipped)
+
+
+def test_decoding_is_strict_in_a_strict_source(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("not an image")
+    source = open_studies(f"folder:{tmp_path}", strict=True)
+    (study,) = source.listed()
+    with pytest.raises(InputError, match=r"broken\.png: is not an image"):
+        source.decoded(study)
 
 
 def test_unreadable_images_of_a_bare_folder(tmp_path: Path) -> None:
@@ -138,6 +168,67 @@ def test_unreadable_images_of_a_bare_folder(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match=r"b\.png"):
         list(open_studies(f"folder:{tmp_path}", strict=True))
+
+
+HOSTILE = (
+    "../../x",
+    "/etc/x",
+    "..",
+    ".",
+    "a/b",
+    "a\\b",
+    "nul\0",
+    "x" * 5000,
+    "Ünï/cöde",
+    " ",
+    "~",
+    "-rf",
+    "tab\tid",
+    "…",
+)
+
+
+def test_no_cell_makes_an_id_that_is_a_path(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png")
+    rows = [f'"{identity}","{identity}",a' for identity in HOSTILE]
+    _table(tmp_path / "studies.csv", "study_id,patient_id,image_id", *rows)
+    studies = list(open_studies(f"folder:{tmp_path}"))
+    ids = [study.study_id for study in studies]
+    assert len(set(ids)) == len(HOSTILE)
+    for identity in (*ids, *(study.patient_id for study in studies)):
+        assert identity.isascii()
+        assert len(identity) < 120
+        assert (tmp_path / "run" / identity).resolve().parent == (tmp_path / "run").resolve()
+
+
+def test_no_cell_that_names_an_image_is_more_than_left_out(tmp_path: Path) -> None:
+    _image(tmp_path / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in (*HOSTILE[:-1], "folder.png", "/dev/zero", "~/a.png"):
+        _table(tmp_path / "studies.csv", "study_id,image_id", "good,a", f'bad,"{name}"')
+        source = open_studies(f"folder:{tmp_path}")
+        assert [study.study_id for study in source] == ["good"]
+        (skipped,) = source.skipped
+        assert skipped.file == tmp_path / "studies.csv"
+        assert skipped.lost
+        assert str(skipped).isprintable()
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path) -> None:
+    for name in (b"a\xff.png", b"b\n.png"):
+        _image(tmp_path / os.fsdecode(name))
+    (tmp_path / os.fsdecode(b"broken\xff.png")).touch()
+    source = open_studies(f"folder:{tmp_path}")
+    assert all(study.study_id.isascii() for study in source)
+    assert [str(skipped).isprintable() for skipped in source.skipped] == [True]
+    with pytest.raises(InputError, match="not UTF-8"):
+        open_studies(f"folder:{os.fsdecode(bytes(tmp_path) + b'/' + bytes([255]))}")
+
+
+def test_dicom_files_without_a_suffix_keep_their_uids(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"1.2.840.{number}").write_bytes(b"\0" * 128 + b"DICM")
+    assert [study.study_id for study in open_studies(f"folder:{tmp_path}").listed()] == ["1.2.840.1", "1.2.840.2"]
 
 
 def test_a_table_of_other_images_beside_the_folder_is_not_ours(tmp_path: Path) -> None:
@@ -204,7 +295,7 @@ def test_phantom_correlation_plants_a_shortcut() -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("nowhere:x", "folder:…, phantom:…"),
+        ("nowhere:x", "folder:….*phantom:…"),
         ("scans", "folder:scans"),
         ("folder:", "nothing after"),
         ("phantom:", "nothing after"),

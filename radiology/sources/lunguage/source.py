@@ -17,8 +17,8 @@ from radiology.sources.base import Skipped, safe_id
 from radiology.sources.csv_rows import header_of, read_csv
 from radiology.sources.image_files import ImageSource
 from radiology.sources.labels import merge_labels
-from radiology.sources.lunguage_images import MimicPictures, Pictures
-from radiology.sources.lunguage_study import (
+from radiology.sources.lunguage.images import MimicPictures, Pictures
+from radiology.sources.lunguage.study import (
     REPORT_SECTIONS,
     StudyContent,
     StudyRows,
@@ -26,7 +26,7 @@ from radiology.sources.lunguage_study import (
     label_statements,
     read_content,
 )
-from radiology.sources.mimic_entries import number_id
+from radiology.sources.mimic_cxr.entries import number_id
 from radiology.study import Study
 
 _OPTIONS = {

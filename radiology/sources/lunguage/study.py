@@ -9,7 +9,7 @@ from typing import Literal
 from radiology.errors import InputError
 from radiology.sources.csv_rows import CsvRow
 from radiology.sources.labels import concept_key
-from radiology.sources.mimic_entries import number_id
+from radiology.sources.mimic_cxr.entries import number_id
 from radiology.structured import COLUMNS, StructuredFinding, whole_number
 from radiology.study import Status
 

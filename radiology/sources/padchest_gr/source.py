@@ -16,8 +16,15 @@ from radiology.sources.arguments import PathArguments, path_and_options
 from radiology.sources.base import Skipped, safe_id
 from radiology.sources.image_files import ImageFolder, ImageSource
 from radiology.sources.labels import concept_key, merge_labels
-from radiology.sources.padchest_gr_json import LANGUAGES, JsonEntry, joined, key_of, read_json_list, sentence_of
-from radiology.sources.padchest_gr_master import MasterTable, StudyFacts, read_master_table, split_name
+from radiology.sources.padchest_gr.grounded_json import (
+    LANGUAGES,
+    JsonEntry,
+    joined,
+    key_of,
+    read_json_list,
+    sentence_of,
+)
+from radiology.sources.padchest_gr.master import MasterTable, StudyFacts, read_master_table, split_name
 from radiology.study import GroundedSentence, Status, Study
 
 _OPTIONS = {

@@ -15,9 +15,9 @@ from radiology.sources.arguments import path_and_options
 from radiology.sources.base import Skipped, safe_id
 from radiology.sources.image_files import ImageFolder, ImageSource
 from radiology.sources.labels import merge_labels
-from radiology.sources.openi_csv import PROJECTIONS, REPORTS, OpeniTables
-from radiology.sources.openi_record import OpeniRecord, Views, choose_views, mesh_statements, view_word
-from radiology.sources.openi_xml import OpeniXml
+from radiology.sources.openi.record import OpeniRecord, Views, choose_views, mesh_statements, view_word
+from radiology.sources.openi.tables import PROJECTIONS, REPORTS, OpeniTables
+from radiology.sources.openi.xml_reports import OpeniXml
 from radiology.study import Study
 
 _OPTIONS = {"n": "only the first N reports"}

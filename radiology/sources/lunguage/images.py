@@ -9,9 +9,9 @@ from typing import Any
 
 from radiology.errors import InputError
 from radiology.sources.base import Skipped
-from radiology.sources.mimic_entries import ImageEntry
-from radiology.sources.mimic_tables import read_metadata, read_splits
-from radiology.sources.mimic_tree import image_files, open_tree, table_name
+from radiology.sources.mimic_cxr.entries import ImageEntry
+from radiology.sources.mimic_cxr.tables import read_metadata, read_splits
+from radiology.sources.mimic_cxr.tree import image_files, open_tree, table_name
 
 
 @dataclass(frozen=True)

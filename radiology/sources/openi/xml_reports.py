@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from radiology.sources.base import Skipped
-from radiology.sources.openi_record import NamedImage, OpeniRecord, uid_number
+from radiology.sources.openi.record import NamedImage, OpeniRecord, uid_number
 
 #: A report is a few kilobytes.
 MAX_BYTES = 4_000_000

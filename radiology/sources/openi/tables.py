@@ -7,7 +7,7 @@ from pathlib import Path
 
 from radiology.sources.base import Skipped
 from radiology.sources.csv_rows import CsvRow, read_csv
-from radiology.sources.openi_record import NamedImage, OpeniRecord, uid_number
+from radiology.sources.openi.record import NamedImage, OpeniRecord, uid_number
 
 REPORTS = "indiana_reports.csv"
 PROJECTIONS = "indiana_projections.csv"

@@ -1,0 +1,1 @@
+"""LUNGUAGE: reports as structured rows."""

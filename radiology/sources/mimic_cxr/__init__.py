@@ -1,0 +1,1 @@
+"""MIMIC-CXR, as JPG or DICOM, in the layout of PhysioNet."""

@@ -1,0 +1,1 @@
+"""Open-i (Indiana University), as tables or XML."""

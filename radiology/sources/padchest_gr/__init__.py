@@ -1,0 +1,1 @@
+"""PadChest-GR: grounded reports in two languages."""
