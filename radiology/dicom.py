@@ -6,10 +6,6 @@ The decoding of pixels is in :mod:`radiology.dicom_codecs`, the way from stored 
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from radiology.dicom_codecs import CodecError, decode
 from radiology.dicom_grey import grey_of_colour, grey_of_stored
+from radiology.dicom_privacy import silent_pydicom
 from radiology.errors import InputError
 from radiology.images import check_size, readable
 from radiology.paths import shown
@@ -60,7 +57,7 @@ def read_dicom(path: Path, file: BinaryIO) -> np.ndarray:
             that cannot be read; the message says which, and which package reads it if one does.
     """
     where = f"image {shown(path)}"
-    with _quiet():
+    with silent_pydicom():
         dataset = _open(where, file)
         try:
             pixels = _pixel_format(where, dataset)
@@ -75,19 +72,6 @@ def read_dicom(path: Path, file: BinaryIO) -> np.ndarray:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # a damaged header can raise anything, and its message may quote the patient
             raise InputError(f"{where}: the DICOM header is damaged ({type(error).__name__})") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither warnings nor logs of pydicom: they quote the value that it finds unusual."""
-    logger = logging.getLogger("pydicom")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
 
 
 def _open(where: str, file: BinaryIO) -> Dataset:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.radiology.mimic_miniature import Visit, write_tree
 
 from interp import cli
 from interp.run import Run
 from radiology.phantom.cases import phantom_studies
 from tests.activations.standin import write_standin
+from tests.radiology.mimic_miniature import Visit, write_tree
 
 PAGE = Path(__file__).parents[2] / "docs" / "maira2.md"
 N_STUDIES = 48

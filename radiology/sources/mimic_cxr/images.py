@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from radiology.dicom_privacy import silent_pydicom
 from radiology.errors import InputError
 from radiology.images import read_image
 from radiology.paths import shown
@@ -31,7 +29,7 @@ def read_header(path: Path) -> tuple[str | None, int | None, float | None]:
     if end >= path.stat().st_size:
         raise InputError("the DICOM file holds no pixels: it is truncated, copy it again")
     try:
-        with _silent_pydicom():
+        with silent_pydicom():
             codes = header.get("ViewCodeSequence") or []
             meaning = str(codes[0].get("CodeMeaning", "")) if len(codes) else ""
             view = view_of(str(header.get("ViewPosition") or ""), meaning)
@@ -70,7 +68,7 @@ def check_image(path: Path) -> None:
 def _dicom_is_whole(path: Path, size: int, tail: bytes) -> bool:
     header, pixels_at = _dicom_header(path, None)
     try:
-        with _silent_pydicom():
+        with silent_pydicom():
             syntax = header.file_meta.TransferSyntaxUID
             if syntax.is_deflated:
                 return False
@@ -90,26 +88,12 @@ def _dicom_header(path: Path, tags: list[str] | None) -> tuple[FileDataset, int]
     from pydicom.errors import InvalidDicomError
 
     try:
-        with _silent_pydicom(), path.open("rb") as file:
+        with silent_pydicom(), path.open("rb") as file:
             return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags), file.tell()
     except InvalidDicomError:
         raise InputError("is not a DICOM file") from None
     except Exception as error:  # a damaged header can raise anything, and its message may quote the patient
         raise InputError(f"the DICOM header cannot be read ({type(error).__name__})") from None
-
-
-@contextmanager
-def _silent_pydicom() -> Iterator[None]:
-    """Without pydicom's warnings and log: they quote the value that it finds unusual, a patient's data."""
-    logger = logging.getLogger("pydicom")
-    was_disabled = logger.disabled
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.disabled = True
-        try:
-            yield
-        finally:
-            logger.disabled = was_disabled
 
 
 def _picture_opens(path: Path) -> bool:
@@ -126,7 +110,7 @@ def _picture_opens(path: Path) -> bool:
 
 def _decode(path: Path) -> None:
     try:
-        with _silent_pydicom():
+        with silent_pydicom():
             read_image(path)
     except InputError as error:
         raise InputError(str(error).removeprefix(f"image {shown(path)}: ")) from None
