@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from activations import studies_files
+from activations.compression import NONE
+from activations.estimate import Announce, expect, wait_for_devices
 from activations.hooks import is_image_site, positions_for, resolve_sites
 from activations.manifest import StoreConfig
 from activations.models.base import ReportModel
@@ -20,6 +23,7 @@ from activations.passes import GENERATED, generating, teacher_forced
 from activations.roles import Role, TokenTable
 from activations.store import ActivationStore, RoleSpec, as_roles
 from activations.studies_table import base_record, preview_columns
+from activations.write_behind import WriteBehind
 from activations.writer import DEFAULT_SHARD_ROWS, StoreWriter, StudyRows
 from radiology.errors import InputError
 
@@ -53,6 +57,7 @@ class StoreSummary:
         generated_reports: studies whose report the model wrote, since the source has none or in mode ``generate``.
         written_now: studies that this call added; the others were there.
         complete: False while other writers are at work.
+        waited: seconds in which the model stood still because the disk did not keep up.
     """
 
     directory: Path
@@ -64,6 +69,7 @@ class StoreSummary:
     generated_reports: int
     written_now: int
     complete: bool
+    waited: float
 
 
 def cache_activations(
@@ -79,9 +85,11 @@ def cache_activations(
     shard_rows: int = DEFAULT_SHARD_ROWS,
     max_new_tokens: int | None = None,
     preview_size: int | None = None,
+    compression: str = NONE,
     rank: int = 0,
     world: int = 1,
     progress: Progress | None = None,
+    announce: Announce | None = None,
 ) -> StoreSummary:
     """Run a model over studies and store its activations; one pass fills all sites.
 
@@ -96,36 +104,59 @@ def cache_activations(
         shard_rows: a shard is closed once it has so many rows.
         max_new_tokens: limit of written reports; None is the model's own.
         preview_size: side of the stored previews in pixels; None is what the encoder sees.
+        compression: ``none``, ``blosc2`` or ``bitshuffle``; the latter two need the package hdf5plugin.
         rank, world: this process takes the studies whose number modulo ``world`` is ``rank``.
         progress: called with studies done and their total (0 if it is not known).
+        announce: called once, after the first batch has run and before anything of it is written, with what is still
+            to come; not called if there is nothing to do, or if the number of studies is not known beforehand.
+
+    Rows are written by a thread of their own (:class:`activations.write_behind.WriteBehind`).
 
     The same call goes on after the finished shards of an interrupted one, and does nothing if the store is complete.
 
     Raises:
         InputError: unknown sites or roles, sites that have no rows for the roles, no studies, a study_id twice, or a
             store there that was written from other studies, another model, or with other options.
-        OSError: the disk refuses; the same call goes on later.
+        OSError: the disk refuses, or has less room than is expected to be needed (then nothing was written); the same
+            call goes on later.
     """
-    store_config = _config(model, sites, as_roles(roles), mode, dtype, max_new_tokens, world)
-    options = _Options(model, store_config, batch_size, preview_size)
+    config = _config(model, sites, as_roles(roles), mode, dtype, max_new_tokens, world, compression)
+    options = _Options(model, config, batch_size, preview_size)
     directory = Path(directory)
-    total = _total(studies, rank, world)
-    with StoreWriter(directory, store_config, rank=rank, shard_rows=shard_rows) as writer:
+    told = _Told(_count(studies), progress, announce)
+    with StoreWriter(directory, config, rank=rank, shard_rows=shard_rows) as writer:
         mine = _numbered(studies, rank, world)
         done = _skip_stored(mine, directory, writer)
-        written = 0
-        if progress is not None and done:
-            progress(done, total)
-        while batch := list(islice(mine, batch_size)):
-            writer.add(_process(options, batch))
-            written += len(batch)
-            if progress is not None:
-                progress(done + written, total)
-        if not writer.complete:
-            _require_rows(writer.rows, world == 1, directory, store_config)
-            writer.finish()
+        with WriteBehind(writer) as behind:
+            written = _fill(options, mine, done, behind, told)
+            if not writer.complete:
+                behind.drain()
+                _require_rows(writer.rows, world == 1, directory, config)
+                behind.finish()
         complete = writer.complete
-    return _summary(directory, store_config, written, complete)
+    return _summary(directory, config, written, complete, behind.waited)
+
+
+def _fill(options: _Options, mine: Iterator[_Numbered], done: int, behind: WriteBehind, told: _Told) -> int:
+    """Run all studies that are left and hand their rows to the writer; gives their number."""
+    writer, written = behind.writer, 0
+    total = len(range(writer.rank, told.studies or 0, writer.config.writers))
+    if told.progress is not None and done:
+        told.progress(done, total)
+    began = perf_counter()
+    while batch := list(islice(mine, options.batch_size)):
+        rows = _process(options, batch)
+        if not written and told.studies is not None:
+            wait_for_devices(rows)
+            estimate = expect(rows, perf_counter() - began, told.studies, total - done, writer)
+            if told.announce is not None:
+                told.announce(estimate)
+            estimate.require_room(writer.directory)
+        behind.add(rows)
+        written += len(batch)
+        if told.progress is not None:
+            told.progress(done + written, total)
+    return written
 
 
 @dataclass(frozen=True)
@@ -135,6 +166,15 @@ class _Numbered:
     number: int
     source: str | None
     study: Study
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is told on the way, and the number of all studies it is told with; None if that is not known."""
+
+    studies: int | None
+    progress: Progress | None
+    announce: Announce | None
 
 
 @dataclass(frozen=True)
@@ -157,6 +197,7 @@ def _config(
     dtype: str,
     max_new_tokens: int | None,
     world: int,
+    compression: str,
 ) -> StoreConfig:
     names = list(resolve_sites(model, sites))
     image_sites = [name for name in names if is_image_site(name)]
@@ -168,13 +209,16 @@ def _config(
         )
     widths = {name: model.width(name) for name in names}
     rows, cols = model.grid
-    return StoreConfig(model.name, model.fingerprint, widths, dtype, roles, mode, max_new_tokens, world, (rows, cols))
+    return StoreConfig(
+        model.name, model.fingerprint, widths, dtype, roles, mode, max_new_tokens, world, (rows, cols), compression
+    )
 
 
-def _total(studies: Sources, rank: int, world: int) -> int:
+def _count(studies: Sources) -> int | None:
+    """Number of all studies, or None if a source does not know it."""
     parts = list(studies.values()) if isinstance(studies, Mapping) else [studies]
     sizes = [len(part) for part in parts if isinstance(part, Sized)]
-    return len(range(rank, sum(sizes), world)) if len(sizes) == len(parts) else 0
+    return sum(sizes) if len(sizes) == len(parts) else None
 
 
 def _numbered(studies: Sources, rank: int, world: int) -> Iterator[_Numbered]:
@@ -233,7 +277,7 @@ def _process(options: _Options, batch: Sequence[_Numbered]) -> list[StudyRows]:
 
 
 def _pick(rows_nd: torch.Tensor, positions: np.ndarray, kept: np.ndarray) -> torch.Tensor:
-    """Rows of the kept positions; ``positions`` are those that have a row, ascending."""
+    """Rows of the kept positions, a copy; ``positions`` are those that have a row, ascending."""
     return rows_nd[torch.from_numpy(np.searchsorted(positions, kept)).to(rows_nd.device)]
 
 
@@ -241,7 +285,7 @@ def _subset(table: TokenTable, positions: np.ndarray) -> TokenTable:
     return TokenTable(*(getattr(table, field.name)[positions] for field in dataclasses.fields(TokenTable)))
 
 
-def _summary(directory: Path, config: StoreConfig, written: int, complete: bool) -> StoreSummary:
+def _summary(directory: Path, config: StoreConfig, written: int, complete: bool, waited: float) -> StoreSummary:
     with ActivationStore(directory, allow_incomplete=True) as store:
         roles = store.column("role")
         by_role = {role.name.lower(): int((roles == int(role)).sum()) for role in config.roles}
@@ -252,7 +296,7 @@ def _summary(directory: Path, config: StoreConfig, written: int, complete: bool)
         generated += record["report_source"] == GENERATED
     _require_rows(rows, complete, directory, config)
     size = sum(shard.bytes for shard in manifest.shards)
-    return StoreSummary(directory, studies, rows, size, by_role, without, generated, written, complete)
+    return StoreSummary(directory, studies, rows, size, by_role, without, generated, written, complete, waited)
 
 
 def _require_rows(rows: int, known: bool, directory: Path, config: StoreConfig) -> None:

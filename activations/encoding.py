@@ -30,14 +30,19 @@ def encode(rows_nd: torch.Tensor, dtype: str) -> np.ndarray:
         InputError: a value is not finite, or does not fit into ``dtype`` (float16 ends at 65,504).
     """
     rounded_nd = rows_nd.detach().to(getattr(torch, dtype))
-    if not bool(torch.isfinite(rounded_nd).all()):
-        if bool(torch.isfinite(rows_nd).all()):
+    if not _all_finite(rounded_nd):
+        if _all_finite(rows_nd):
             raise InputError(f"dtype: an activation does not fit into {dtype}; store bfloat16 or float32 instead")
         raise InputError("the model gives activations that are not finite; open it with another dtype, such as float32")
     rounded_nd = rounded_nd.cpu().contiguous()
     if dtype == "bfloat16":
         return rounded_nd.view(torch.int16).numpy().view(DTYPES[dtype])
     return rounded_nd.numpy().astype(DTYPES[dtype], copy=False)
+
+
+def _all_finite(rows_nd: torch.Tensor) -> bool:
+    """A NaN is both least and greatest; many times faster than looking at every value by itself."""
+    return not rows_nd.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(rows_nd))).all())
 
 
 def decode(stored_nd: np.ndarray, dtype: str) -> torch.Tensor:

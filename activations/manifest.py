@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from activations.compression import COMPRESSIONS, NONE, require_plugin
 from activations.files import write_atomically
 from activations.roles import Role
 from radiology.errors import InputError
@@ -39,6 +40,7 @@ class StoreConfig:
         max_new_tokens: limit of generated reports; None is the model's own limit.
         writers: number of processes that fill the store; study s belongs to writer s mod ``writers``.
         grid: (rows, columns) of patches of one image; not compared, the fingerprint covers it.
+        compression: filter of the site datasets, one of :data:`activations.compression.COMPRESSIONS`.
     """
 
     model_name: str
@@ -50,6 +52,7 @@ class StoreConfig:
     max_new_tokens: int | None = None
     writers: int = 1
     grid: tuple[int, int] | None = None
+    compression: str = NONE
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -62,6 +65,8 @@ class StoreConfig:
             raise InputError(f"mode: {self.mode!r} is unknown; choose one of {list(MODES)}")
         if self.writers < 1:
             raise InputError(f"writers: {self.writers}; there must be at least one")
+        if self.compression not in COMPRESSIONS:
+            raise InputError(f"compression: {self.compression!r} is unknown; choose one of {list(COMPRESSIONS)}")
 
     def compared(self) -> dict[str, Any]:
         """The fields that must agree, in JSON types."""
@@ -73,12 +78,16 @@ class StoreConfig:
             "mode": self.mode,
             "max_new_tokens": self.max_new_tokens,
             "writers": self.writers,
+            "compression": self.compression,
         }
 
     @property
     def hash(self) -> str:
-        """Hash of :meth:`compared`, 16 hexadecimal digits."""
-        canonical = json.dumps(self.compared(), sort_keys=True, separators=(",", ":"))
+        """Hash of :meth:`compared`, 16 hexadecimal digits; compression has a part in it only where there is one."""
+        hashed = self.compared()
+        if self.compression == NONE:  # stores from before there was compression keep their hash
+            del hashed["compression"]
+        canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def require_equal(self, asked: StoreConfig, directory: Path) -> None:
@@ -153,6 +162,7 @@ class Manifest:
             },
             "sites": [{"name": name, "width": width} for name, width in config.sites.items()],
             "dtype": config.dtype,
+            **({} if config.compression == NONE else {"compression": config.compression}),
             "roles": [role.name.lower() for role in config.roles],
             "mode": config.mode,
             "max_new_tokens": config.max_new_tokens,
@@ -179,6 +189,7 @@ class Manifest:
             max_new_tokens=data["max_new_tokens"],
             writers=data["writers"],
             grid=None if grid is None else (int(grid[0]), int(grid[1])),
+            compression=data.get("compression", NONE),
         )
         shards = [{key: value for key, value in shard.items() if key in names} for shard in data["shards"]]
         return Manifest(
@@ -221,7 +232,8 @@ def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
     """The manifest of a store whose shards are all there in full length.
 
     Raises:
-        InputError: no store, an incomplete one (unless allowed), or a shard that is missing or cut off.
+        InputError: no store, an incomplete one (unless allowed), a shard that is missing or cut off, or a compression
+            whose package is not installed.
     """
     manifest = read_manifest(directory)
     if manifest is None:
@@ -232,6 +244,7 @@ def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
             f"{directory}: the activation store is incomplete ({manifest.n_studies} studies so far); "
             "run the same `interp cache` command again to finish it"
         )
+    require_plugin(manifest.config.compression, directory)
     for shard in manifest.shards:
         _check_size(directory / shard.file, shard.bytes)
     return manifest

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import xxhash
 
+from activations.compression import dataset_options
 from activations.encoding import block_rows
 from activations.files import PatientFile, publish, storage_errors, temporary_name
 from activations.manifest import DTYPES, FORMAT, VERSION, StoreConfig
@@ -46,6 +47,8 @@ class _Column:
         self._waiting_rows = 0
 
     def append(self, values: np.ndarray) -> None:
+        if not len(values):
+            return
         self._waiting.append(values)
         self._waiting_rows += len(values)
         chunk = self._dataset.chunks[0]
@@ -57,11 +60,11 @@ class _Column:
             self._write(self._waiting_rows)
 
     def _write(self, rows: int) -> None:
-        values = np.concatenate(self._waiting)
+        values = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         start = self._dataset.shape[0]
         self._dataset.resize(start + rows, axis=0)
         self._dataset[start:] = values[:rows]
-        self._waiting = [values[rows:].copy()]
+        self._waiting = [values[rows:].copy()] if rows < len(values) else []
         self._waiting_rows -= rows
 
 
@@ -70,7 +73,7 @@ class ShardFile:
 
     Args:
         path: its final name; until :meth:`publish` the rows are in a hidden temporary file beside it.
-        config: sites, widths and dtype.
+        config: sites, widths, dtype and compression.
     """
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
@@ -91,7 +94,12 @@ class ShardFile:
     def _site(self, site: str, width: int, config: StoreConfig) -> _Column:
         chunk = (block_rows(width, config.dtype), width)
         dataset = self._file.create_dataset(
-            f"sites/{site}", (0, width), DTYPES[config.dtype], maxshape=(None, width), chunks=chunk
+            f"sites/{site}",
+            (0, width),
+            DTYPES[config.dtype],
+            maxshape=(None, width),
+            chunks=chunk,
+            **dataset_options(config.compression, self.path),
         )
         dataset.attrs["dtype"] = config.dtype
         return _Column(dataset)

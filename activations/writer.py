@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from activations import studies_files
-from activations.encoding import decode, encode
+from activations.encoding import block_rows, decode, encode
 from activations.files import exclusive, storage_errors
 from activations.manifest import Manifest, ShardRecord, StoreConfig, read_manifest
 from activations.roles import TokenTable
@@ -140,7 +140,7 @@ class StoreWriter:
                 raise ValueError(f"{site}: rows have shape {tuple(rows_nd.shape)}, expected {(len(tokens), width)}")
             stored_nd = encode(rows_nd, self.config.dtype)
             columns[f"sites/{site}"] = stored_nd
-            columns[f"norms/{site}"] = decode(stored_nd, self.config.dtype).norm(dim=1).numpy()
+            columns[f"norms/{site}"] = _norms(stored_nd, self.config.dtype)
         values = {
             "study": np.full(len(tokens), study.record["study"]),
             "position": study.positions,
@@ -191,3 +191,12 @@ class StoreWriter:
             for path in self.directory.iterdir():
                 if mine.fullmatch(path.name) and path.name not in listed:
                     path.unlink()
+
+
+def _norms(stored_nd: np.ndarray, dtype: str) -> np.ndarray:
+    """L2 norms of rows as stored, (n,) float32; block by block, since a float32 copy of all would leave the cache."""
+    norms = np.empty(len(stored_nd), np.float32)
+    step = block_rows(stored_nd.shape[1], dtype)
+    for start in range(0, len(norms), step):
+        norms[start : start + step] = decode(stored_nd[start : start + step], dtype).norm(dim=1).numpy()
+    return norms

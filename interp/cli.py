@@ -25,6 +25,7 @@ from interp.commands import (
     phantom,
     score,
     steer,
+    store,
     trace,
     train_sae,
 )
@@ -94,6 +95,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 )
 for _name, _function, _short_help in _COMMANDS:
     app.command(_name, short_help=_short_help)(_function)
+app.add_typer(store.app, name="store")
 app.add_typer(phantom.app, name="phantom")
 
 #: Whatever is wrong with the command line; where the class lives differs between versions of typer.

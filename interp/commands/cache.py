@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,12 @@ from interp.commands.options import (
     opening,
     work,
 )
+from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.opening import Opening
+    from interp.ranks import Ranks
+    from interp.stages.cache import CacheConfig
 
 #: Reasons that are printed; more would scroll the rest away.
 REASONS_SHOWN = 20
@@ -70,6 +76,12 @@ def cache(
             help="float32, bfloat16 or float16.  [default: float32 on a CPU, else the checkpoint's own]",
         ),
     ] = None,
+    compression: Annotated[
+        str,
+        typer.Option(
+            "--compression", metavar="C", help="Of the rows on disk: none, blosc2 or bitshuffle (hdf5plugin)."
+        ),
+    ] = "none",
     device: DeviceOption = "cpu",
     device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
@@ -80,6 +92,7 @@ def cache(
 ) -> None:
     """Run a model over studies and write its activations into a run directory.
 
+    Before the first shard it says what is to come, and refuses if the disk has too little room for it.
     Stopped, it goes on where it was: at most the shard in hand is lost. What cannot be used (a broken image, a row
     without one, an id that comes twice) is left out, and listed at the end and in RUN/left-out.csv.
 
@@ -96,27 +109,51 @@ def cache(
     Examples:
       interp cache --run runs/mine --model phantom --studies phantom:n=600,seed=1 --site language.2 --site language.4
       interp cache --run runs/own --studies folder:scans --site language.2 --generate
+      torchrun --nproc-per-node 4 -m -- interp cache --device cuda …   # processes share the studies, a GPU each
       interp cache --run runs/m2 --model /maira-2 --trust-remote-code --studies mimic-cxr:/mimic-cxr --site language.15
     """
-    from interp.run import Run
-    from interp.stages.cache import CacheConfig, cache, open_sources
+    from interp.ranks import Ranks
+    from interp.stages.cache import CacheConfig, follow
 
-    config = CacheConfig(
-        model=model,
-        studies=tuple(studies),
-        sites=tuple(site),
-        roles=roles,
-        mode="generate" if generate else "teacher-forced",
-        max_new_tokens=max_new_tokens,
-        model_dtype=model_dtype,
-    )
+    ranks = Ranks.here()
+    with ranks.one_voice():
+        config = CacheConfig(
+            model=model,
+            studies=tuple(studies),
+            sites=tuple(site),
+            roles=roles,
+            mode="generate" if generate else "teacher-forced",
+            max_new_tokens=max_new_tokens,
+            model_dtype=model_dtype,
+            compression=compression,
+        )
+        if device_map is not None and not ranks.alone:
+            raise InputError(
+                "device-map: it spreads a model over all GPUs; each of several processes has one of its own"
+            )
+        where = opening(ranks.device(device), device_map, trust_remote_code)
+        if ranks.leads:
+            _lead(run, config, where, ranks, redo, batch_size, strict)
+        else:
+            follow(run, where, config, ranks, batch_size=batch_size, strict=strict)
+
+
+def _lead(
+    run: Path, config: CacheConfig, where: Opening, ranks: Ranks, redo: bool, batch_size: int, strict: bool
+) -> None:
+    """What one process does alone, or the first of several."""
+    from interp.run import Run
+    from interp.stages.cache import cache, open_sources
+
     open_sources(config, strict=strict)
     opened = Run.create(run)
-    opened.opening = opening(device, device_map, trust_remote_code)
+    opened.opening = where
     with opened.writing("interp cache"):
-        result = cache(opened, config, work(redo), batch_size=batch_size, strict=strict)
+        result = cache(opened, config, work(redo), batch_size=batch_size, strict=strict, ranks=ranks)
     summary = result.summary
-    typer.echo(f"{summary['rows']} tokens of {summary['studies']} studies at {', '.join(site)} in {run}/activations")
+    typer.echo(
+        f"{summary['rows']} tokens of {summary['studies']} studies at {', '.join(config.sites)} in {run}/activations"
+    )
     _tell_left_out(run, summary)
     if summary["out_of_world"]:
         typer.echo(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from interp.left_out import FILE_NAME as LEFT_OUT
+from interp.plain import restored
 from interp.progress import Progress
 from interp.run import Run, StageResult
 from interp.stages.base import Work
+from interp.stages.train_live import POOLS, LiveConfig, live, require_sample
 from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from activations import ActivationStore
 
 STAGE = "train-sae"
 
@@ -30,6 +39,7 @@ class TrainSAEConfig:
         learning_rate: peak rate; None scales with the number of features.
         seed: of the first weights and of the order of the tokens.
         max_norm_times: leave out tokens whose norm is over so many medians of the largest role (attention sinks).
+        live: read from the model instead of the disk; None reads the cached rows.
     """
 
     name: str = "main"
@@ -43,8 +53,11 @@ class TrainSAEConfig:
     learning_rate: float | None = None
     seed: int = 0
     max_norm_times: float | None = 10.0
+    live: LiveConfig | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.live, Mapping):  # from run.json
+            object.__setattr__(self, "live", restored(LiveConfig, self.live))
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise InputError(f"sae: {self.name!r} cannot be a folder name; use letters, digits, dash and underscore")
         if self.expansion <= 0:
@@ -54,21 +67,36 @@ class TrainSAEConfig:
     def stage(self) -> str:
         return f"{STAGE}:{self.name}"
 
+    def settings(self) -> dict[str, Any]:
+        """As it is kept in ``run.json``; a training from the disk says nothing of ``live``."""
+        return {key: value for key, value in asdict(self).items() if key != "live" or value is not None}
+
 
 def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cpu") -> StageResult:
-    """Train and write ``RUN/sae/NAME``; goes on from the newest checkpoint if it was stopped."""
+    """Train and write ``RUN/sae/NAME``; goes on from the newest checkpoint if it was stopped.
+
+    With ``config.live`` the model is opened where ``run.opening`` says.
+
+    Raises:
+        InputError: the stage before is missing, or what the trainer and :func:`interp.stages.train_live.live` refuse.
+    """
+    if config.live is not None:
+        require_sample(run)
     folder = run.sae_dir(config.name)
     outputs = [folder / name for name in ("cfg.json", "sae.safetensors", "metrics.parquet")]
     return work.do(
         run,
         config.stage,
-        f"Training the SAE {config.name!r} at {config.site}",
-        config,
+        f"Training the SAE {config.name!r} at {config.site}" + (" from the model" if config.live else ""),
+        config.settings(),
         outputs,
         lambda progress: _train(run, config, progress, device),
         after=["cache"],
-        also=[folder / name for name in ("checkpoints", "evaluation.json", "features", "labels", "steering")],
+        also=[folder / name for name in (*_ALSO, POOLS, LEFT_OUT)],
     )
+
+
+_ALSO = ("checkpoints", "evaluation.json", "features", "labels", "steering")
 
 
 def _train(run: Run, config: TrainSAEConfig, progress: Progress, device: str) -> Mapping[str, Any]:
@@ -84,28 +112,23 @@ def _train(run: Run, config: TrainSAEConfig, progress: Progress, device: str) ->
         width = store.width(config.site)
         n_features = round(config.expansion * width)
         limit = None if config.max_norm_times is None else outlier_limit(store, config.site, config.max_norm_times)
-        source = store.batch_source(
-            config.site,
-            config.batch_size,
-            seed=config.seed,
-            roles=config.roles.split(","),
-            max_norm=limit,
-        )
         groups = group_sizes(n_features, config.groups) if config.groups else ()
-        sae = train(
-            source,
-            SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups),
-            TrainConfig(
-                n_tokens=config.tokens,
-                batch_size=config.batch_size,
-                learning_rate=config.learning_rate,
-                seed=config.seed,
-                device=device,
-            ),
-            folder,
-            progress=progress,
-            extra={"site": config.site, "roles": config.roles, "model": store.manifest.config.fingerprint},
-        )
+        with _stream(run, config, store, limit) as stream:
+            sae = train(
+                stream.batches,
+                SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups),
+                TrainConfig(
+                    n_tokens=config.tokens,
+                    batch_size=config.batch_size,
+                    learning_rate=config.learning_rate,
+                    seed=config.seed,
+                    device=device,
+                ),
+                folder,
+                progress=progress,
+                extra={"site": config.site, "roles": config.roles, "model": store.manifest.config.fingerprint},
+            )
+            told = stream.told()
         norms = norm_table(store, config.site)
     last = pq.read_table(folder / "metrics.parquet").to_pylist()[-1]
     return {
@@ -114,5 +137,25 @@ def _train(run: Run, config: TrainSAEConfig, progress: Progress, device: str) ->
         "max_norm": limit,
         "norms": {role: dict(row) for role, row in norms.to_dict("index").items()},
         "last_metrics": last,
-        "config": asdict(config),
+        "config": config.settings(),
+        **told,
     }
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Where batches come from, and what there is to tell of it for ``run.json``."""
+
+    batches: Callable[[int], Iterator[torch.Tensor]]
+    told: Callable[[], Mapping[str, Any]]
+
+
+@contextmanager
+def _stream(run: Run, config: TrainSAEConfig, store: ActivationStore, limit: float | None) -> Iterator[_Stream]:
+    if config.live is not None:
+        with live(run, config, config.live, store, limit) as source:
+            yield _Stream(source.batches, lambda: {"live": source.summary()})
+        return
+    roles = config.roles.split(",")
+    source_of = store.batch_source(config.site, config.batch_size, seed=config.seed, roles=roles, max_norm=limit)
+    yield _Stream(source_of, dict)

@@ -286,3 +286,13 @@ def test_the_study_table_needs_nothing_of_ours_to_read(run: Path) -> None:
     table = pd.read_parquet(run / "studies.parquet")
     assert table["study"].tolist() == list(range(len(table)))
     assert table["preview_frontal"].map(lambda png: png[:4] == b"\x89PNG").all()
+
+
+@pytest.mark.parametrize("compression", ["blosc2", "bitshuffle"])
+def test_a_compressed_store_has_the_same_rows(
+    model: ReportModel, studies: list[Study], store: ActivationStore, tmp_path: Path, compression: str
+) -> None:
+    assert cache(model, studies, tmp_path, compression=compression).complete
+    with ActivationStore(tmp_path / "activations") as compressed:
+        for site in store.sites:
+            np.testing.assert_array_equal(compressed.read(site, slice(None)), store.read(site, slice(None)))
