@@ -3,6 +3,9 @@
 Rows are cut into blocks that are cheap to read (about 1 MiB). An epoch permutes all blocks, takes them pool by pool
 (about 128 MiB), and permutes all rows of a pool. The order follows from (seed, epoch) alone, so a position is found by
 counting, without reading what comes before it.
+
+In memory are at any time two pools as stored (the one in use and the next, which a thread reads meanwhile), one block,
+and the batch.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from activations.manifest import DTYPES
 from radiology.errors import InputError
 
 POOL_BYTES = 128 << 20
+#: Blocks that the disk is told of before they are read.
+AHEAD = 8
 ReadBlock = Callable[[int, int], np.ndarray]
+Advise = Callable[[int, int], None]
 
 
 def pool_rows(width: int, dtype: str) -> int:
@@ -72,14 +78,33 @@ class Plan:
         spans = self.blocks[np.sort(blocks)]
         return np.concatenate([np.flatnonzero(self.keep[a:b]) + a for a, b in spans])
 
-    def read(self, blocks: np.ndarray, read_block: ReadBlock) -> np.ndarray:
-        """The rows of :meth:`row_numbers` as stored, (n, d)."""
+    def read(
+        self,
+        blocks: np.ndarray,
+        read_block: ReadBlock,
+        advise: Advise | None = None,
+        into_nd: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The rows of :meth:`row_numbers` as stored, (n, d).
+
+        Args:
+            advise: is told of each block some blocks before it is read.
+            into_nd: an array that is no longer needed; its memory is used again if the rows fit into it.
+        """
+        spans = self.blocks[np.sort(blocks)]
         rows_nd: np.ndarray | None = None
         filled, total = 0, int(self.counts[blocks].sum())
-        for first, last in self.blocks[np.sort(blocks)]:
-            part_nd = read_block(int(first), int(last))[self.keep[first:last]]
+        for number, (first, last) in enumerate(spans):
+            if advise is not None:
+                for start, stop in spans[:AHEAD] if number == 0 else spans[number + AHEAD - 1 : number + AHEAD]:
+                    advise(int(start), int(stop))
+            part_nd, kept = read_block(int(first), int(last)), self.keep[first:last]
+            if not kept.all():
+                part_nd = part_nd[kept]
             if rows_nd is None:
-                rows_nd = np.empty((total, part_nd.shape[1]), dtype=part_nd.dtype)
+                fits = into_nd is not None and len(into_nd) >= total
+                rows_nd = into_nd if fits else np.empty((total, part_nd.shape[1]), dtype=part_nd.dtype)
+                assert rows_nd is not None
             rows_nd[filled : filled + len(part_nd)] = part_nd
             filled += len(part_nd)
         if rows_nd is None:
@@ -119,13 +144,14 @@ def batches(
     place: Place,
     read_block: ReadBlock,
     decode: Callable[[np.ndarray], torch.Tensor],
+    advise: Advise | None = None,
 ) -> Iterator[torch.Tensor]:
     """Batches of decoded rows from ``place`` on; see ``ActivationStore.batches``."""
     if batch_size < 1:
         raise InputError(f"batch_size: {batch_size}; a batch has at least one row")
     if place.offset > plan.rows:
         raise InputError(f"offset: {place.offset} is behind the end of the epoch ({plan.rows} rows)")
-    return _batches(plan, batch_size, place, read_block, decode)
+    return _batches(plan, batch_size, place, read_block, decode, advise)
 
 
 def _batches(
@@ -134,11 +160,12 @@ def _batches(
     place: Place,
     read_block: ReadBlock,
     decode: Callable[[np.ndarray], torch.Tensor],
+    advise: Advise | None,
 ) -> Iterator[torch.Tensor]:
     share = slice(place.rank, None, place.world)
     need = batch_size * place.world
     carried: list[np.ndarray] = []
-    for stored_nd, order in _pools(plan, place, read_block):
+    for stored_nd, order in _pools(plan, place, read_block, advise):
         at = 0
         while at < len(order):
             taken = order[at : at + need - sum(map(len, carried))]
@@ -153,23 +180,30 @@ def _batches(
             yield decode(rest_nd)
 
 
-def _pools(plan: Plan, place: Place, read_block: ReadBlock) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pools with the order of their rows; the next pool is read while the present one is used."""
+def _pools(
+    plan: Plan, place: Place, read_block: ReadBlock, advise: Advise | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pools with the order of their rows; the next pool is read while the present one is used.
+
+    A pool's memory is used again for the pool after the next: copy what is to be kept.
+    """
     todo = _schedule(plan, place)
     with ThreadPoolExecutor(1, thread_name_prefix="activations") as reader:
 
-        def start() -> tuple[Future[np.ndarray], np.ndarray] | None:
+        def start(used_nd: np.ndarray | None) -> tuple[Future[np.ndarray], np.ndarray] | None:
             following = next(todo, None)
             if following is None:
                 return None
             blocks, order = following
-            return reader.submit(plan.read, blocks, read_block), order
+            return reader.submit(plan.read, blocks, read_block, advise, used_nd), order
 
-        coming = start()
+        used_nd: np.ndarray | None = None
+        coming = start(None)
         while coming is not None:
             future, order = coming
             stored_nd = future.result()
-            coming = start()
+            coming = start(used_nd)
+            used_nd = stored_nd
             yield stored_nd, order
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from activations import shuffle
+from activations.direct import DirectRows
 from activations.encoding import block_rows, decode
 from activations.hooks import canonical_site
 from activations.manifest import open_manifest
@@ -50,6 +51,7 @@ class ActivationStore:
         self.manifest = open_manifest(self.directory, allow_incomplete=allow_incomplete)
         self._starts = np.cumsum([0] + [shard.rows for shard in self.manifest.shards])
         self._shards = OpenShards([self.directory / shard.file for shard in self.manifest.shards])
+        self._direct: dict[str, DirectRows] = {}
         self._columns: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> Self:
@@ -63,6 +65,8 @@ class ActivationStore:
     def close(self) -> None:
         """Close the shard files; they are opened again when needed."""
         self._shards.close()
+        for rows in self._direct.values():
+            rows.close()
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -70,7 +74,7 @@ class ActivationStore:
 
     @property
     def dtype(self) -> str:
-        """Number format on disk; everything that is read comes as float32."""
+        """Number format on disk; what is read comes as float32 unless something else is asked for."""
         return self.manifest.config.dtype
 
     @property
@@ -198,11 +202,14 @@ class ActivationStore:
         pool_rows: int | None = None,
         rank: int = 0,
         world: int = 1,
+        dtype: torch.dtype = torch.float32,
     ) -> Iterator[torch.Tensor]:
-        """Globally shuffled rows of a site, (batch_size, d) float32 on the CPU.
+        """Globally shuffled rows of a site, (batch_size, d) on the CPU.
 
         Every row that passes the filters comes exactly once an epoch, in an order that depends on ``seed``, the epoch
         and ``pool_rows`` only. Starting at ``(epoch, offset)`` gives what an uninterrupted run would give from there.
+        A thread reads ahead; it ends with the iterator. In memory are two pools as stored, 256 MiB together unless
+        ``pool_rows`` says otherwise, the batch in hand, and 1 byte a row of the store for the filter.
 
         Args:
             offset: rows of this epoch already consumed, by all ranks together.
@@ -210,10 +217,11 @@ class ActivationStore:
                 last batch of the epoch may be smaller.
             pool_rows: rows that are mixed with each other in memory; None is about 128 MiB of them.
             rank, world: of each ``world × batch_size`` rows give every ``world``-th, from ``rank`` on.
+            dtype: float32, or the store's own number format, which saves the conversion and half of the memory.
         """
         keep = self.select(roles=roles, studies=studies, max_norm=max_norm, site=site)
         plan = self.plan(site, keep, seed, pool_rows)
-        return self._stream(site, plan, batch_size, shuffle.Place(epoch, offset, endless, rank, world))
+        return self._stream(site, plan, batch_size, shuffle.Place(epoch, offset, endless, rank, world), dtype)
 
     def plan(self, site: str, keep: np.ndarray, seed: int, pool_rows: int | None = None) -> shuffle.Plan:
         """The shuffle that :meth:`batches` uses for the rows of a mask, to measure it (:func:`shuffle.mixing`)."""
@@ -233,6 +241,7 @@ class ActivationStore:
         pool_rows: int | None = None,
         rank: int = 0,
         world: int = 1,
+        dtype: torch.dtype = torch.float32,
     ) -> Callable[[int], Iterator[torch.Tensor]]:
         """For a trainer: ``source(n)`` goes on after n full batches, over epochs without end; see :meth:`batches`."""
         keep = self.select(roles=roles, studies=studies, max_norm=max_norm, site=site)
@@ -240,14 +249,27 @@ class ActivationStore:
 
         def source(n_batches: int) -> Iterator[torch.Tensor]:
             epoch, offset = divmod(n_batches * batch_size * world, plan.rows)
-            return self._stream(site, plan, batch_size, shuffle.Place(epoch, offset, True, rank, world))
+            return self._stream(site, plan, batch_size, shuffle.Place(epoch, offset, True, rank, world), dtype)
 
         return source
 
-    def _stream(self, site: str, plan: shuffle.Plan, batch_size: int, place: shuffle.Place) -> Iterator[torch.Tensor]:
-        return shuffle.batches(
-            plan, batch_size, place, lambda a, b: self.stored(site, a, b), lambda rows: decode(rows, self.dtype)
-        )
+    def _stream(
+        self, site: str, plan: shuffle.Plan, batch_size: int, place: shuffle.Place, dtype: torch.dtype
+    ) -> Iterator[torch.Tensor]:
+        own = getattr(torch, self.dtype)
+        if dtype not in (torch.float32, own):
+            raise InputError(f"dtype: {dtype} is neither float32 nor the store's own {self.dtype}")
+
+        def decoded(rows_nd: np.ndarray) -> torch.Tensor:
+            if dtype == torch.float32:
+                return decode(rows_nd, self.dtype)
+            return torch.from_numpy(np.ascontiguousarray(rows_nd).view(np.int16)).view(own)
+
+        def advise(start: int, stop: int) -> None:
+            shard, base = self._shard_of(start)
+            self._rows_of(site).advise(shard, start - base, stop - base)
+
+        return shuffle.batches(plan, batch_size, place, lambda a, b: self.stored(site, a, b), decoded, advise)
 
     def verify(self) -> None:
         """Compare the checksum of every shard; InputError names the first that differs."""
@@ -258,9 +280,23 @@ class ActivationStore:
 
     def stored(self, site: str, start: int, stop: int) -> np.ndarray:
         """Rows start … stop − 1 as they lie on disk, (n, d); they must be of one shard."""
-        shard = int(np.searchsorted(self._starts, start, side="right")) - 1
-        base = int(self._starts[shard])
+        shard, base = self._shard_of(start)
+        rows_nd = self._rows_of(site).read(shard, start - base, stop - base)
+        if rows_nd is not None:
+            return rows_nd
         return self._shards.read(shard, f"sites/{canonical_site(site)}", slice(start - base, stop - base))
+
+    def _shard_of(self, row: int) -> tuple[int, int]:
+        """Number of the shard that has a row, and the shard's first row."""
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return shard, int(self._starts[shard])
+
+    def _rows_of(self, site: str) -> DirectRows:
+        site = canonical_site(site)
+        if site not in self._direct:
+            paths = [self.directory / shard.file for shard in self.manifest.shards]
+            self._direct[site] = DirectRows(paths, f"sites/{site}")
+        return self._direct[site]
 
     def _spans(self, rows: int) -> list[tuple[int, int]]:
         """All rows cut into pieces of at most ``rows`` that do not cross a shard."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from itertools import islice, pairwise
 
 import numpy as np
@@ -109,3 +110,53 @@ def test_mixing_tells_a_good_shuffle_from_a_bad_one() -> None:
     assert single < 0.5 < pooled < whole  # more rows in a pool mix better
     with pytest.raises(InputError, match="more than the 20000 rows"):
         mixing(Plan.of(keep, spans, 0, 1), groups, rows + 1)
+
+
+@given(plans(), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_the_disk_is_told_of_each_block_once_and_before_it_is_read(plan: Plan, epoch: int) -> None:
+    told: list[tuple[int, int]] = []
+    read_blocks: list[tuple[int, int]] = []
+
+    def read_told(start: int, stop: int) -> np.ndarray:
+        read_blocks.append((start, stop))
+        assert (start, stop) in told
+        return read(start, stop)
+
+    stream = batches(plan, 5, Place(epoch), read_told, torch.from_numpy, lambda a, b: told.append((a, b)))
+    assert flat([[int(v) for v in batch[:, 0]] for batch in stream]) == flat(given_rows(plan, 5, Place(epoch)))
+    assert told == read_blocks
+
+
+@pytest.mark.parametrize("pool", [1, 60, 200])
+def test_batches_that_are_kept_do_not_change_while_pools_are_used_again(pool: int) -> None:
+    plan = Plan.of(np.arange(200) % 3 > 0, [(a, a + 10) for a in range(0, 200, 10)], 0, pool)
+    kept = list(batches(plan, 7, Place(), read, torch.from_numpy))
+    assert torch.cat(kept)[:, 0].tolist() == row_order(plan, 0).tolist()
+
+
+def readers() -> int:
+    return sum(thread.name.startswith("activations") for thread in threading.enumerate())
+
+
+def test_the_reading_thread_ends_with_the_iterator() -> None:
+    plan = Plan.of(np.ones(200, dtype=bool), [(a, a + 10) for a in range(0, 200, 10)], 0, 20)
+    before = readers()
+    stream = batches(plan, 5, Place(endless=True), read, torch.from_numpy)
+    next(stream)
+    assert readers() == before + 1
+    stream.close()  # type: ignore[attr-defined]
+    assert readers() == before
+
+
+def test_no_more_than_one_pool_is_read_ahead() -> None:
+    blocks_read: list[int] = []
+
+    def counted(start: int, stop: int) -> np.ndarray:
+        blocks_read.append(start)
+        return read(start, stop)
+
+    plan = Plan.of(np.ones(200, dtype=bool), [(a, a + 10) for a in range(0, 200, 10)], 0, 20)
+    for number, _ in enumerate(batches(plan, 5, Place(), counted, torch.from_numpy)):
+        pool_in_use = number * 5 // 20
+        assert len(blocks_read) <= 2 * (pool_in_use + 2)

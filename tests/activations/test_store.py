@@ -203,3 +203,24 @@ def test_other_dtypes(dtype: str, fill: Callable, make_rows: Callable, tmp_path:
     with ActivationStore(fill(tmp_path / "activations", range(9), dtype=dtype)) as store:
         rows = torch.cat([make_rows(number, WIDTHS).rows[SITE] for number in range(9)])
         np.testing.assert_array_equal(store.read(SITE, slice(None)), rows.to(getattr(torch, dtype)).float().numpy())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_batches_in_the_stores_own_format_hold_the_same_rows(dtype: str, fill: Callable, tmp_path: Path) -> None:
+    with ActivationStore(fill(tmp_path / "activations", range(9), dtype=dtype)) as store:
+        own = getattr(torch, dtype)
+        plain = store.batches(SITE, 16, seed=0)
+        for stored, converted in zip(store.batches(SITE, 16, seed=0, dtype=own), plain, strict=True):
+            assert stored.dtype == own
+            assert torch.equal(stored.float(), converted)
+        with pytest.raises(InputError, match=f"torch.float64 is neither float32 nor the store's own {dtype}"):
+            store.batches(SITE, 16, seed=0, dtype=torch.float64)
+
+
+def test_batches_differ_by_epoch_and_seed_and_repeat(store: ActivationStore) -> None:
+    def rows(seed: int, epoch: int) -> torch.Tensor:
+        return torch.cat(list(store.batches(SITE, 64, seed=seed, epoch=epoch, pool_rows=200)))
+
+    assert torch.equal(rows(0, 0), rows(0, 0))
+    assert not torch.equal(rows(0, 0), rows(0, 1))
+    assert not torch.equal(rows(0, 0), rows(1, 0))
