@@ -204,28 +204,48 @@ class Manifest:
         write_atomically(directory / "manifest.json", (json.dumps(self.to_json(), indent=1) + "\n").encode())
 
 
-def read_manifest(directory: Path) -> Manifest | None:
+def read_manifest(directory: Path, *, check: bool = True) -> Manifest | None:
     """The manifest of a store, or None where there is none.
+
+    Args:
+        check: what the manifest says twice must agree; whoever wants to list the differences leaves that out.
 
     Raises:
         InputError: it is no manifest of an activation store, or one of a newer version.
     """
     path = directory / "manifest.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
-        data = json.loads(text)
-        if data["format"] != FORMAT:
-            raise InputError(f"{path}: format is {data['format']!r}, not {FORMAT!r}; this is no activation store")
-        if data["version"] > VERSION:
-            raise InputError(
-                f"{path}: version {data['version']} is newer than this program reads ({VERSION}); update interp"
-            )
-        return Manifest.from_json(data)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: damaged manifest ({type(error).__name__}: {error}); cache anew") from error
+        data = json.loads(content.decode("utf-8"))
+        kind, version = data["format"], data["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if kind != FORMAT:
+        raise InputError(f"{path}: format is {kind!r}, not {FORMAT!r}; this is no activation store")
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(f"{path}: version {version} is newer than this program reads ({VERSION}); update interp")
+    try:
+        manifest = Manifest.from_json(data)
+        if check:
+            _check_repeated(manifest, data)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _damaged(path, error) from error
+    return manifest
+
+
+def _check_repeated(manifest: Manifest, data: Mapping[str, Any]) -> None:
+    """What a manifest says twice must agree: a changed number would otherwise give wrong rows without a word."""
+    again = manifest.to_json()
+    for name in ("version", "config_hash", "studies", "rows"):
+        if again[name] != data[name]:
+            raise ValueError(f"{name} is {data[name]!r}, but the rest of it says {again[name]!r}")
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged manifest ({type(error).__name__}: {error}); cache anew")
 
 
 def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:

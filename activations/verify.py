@@ -29,7 +29,7 @@ def damages(directory: Path, progress: Callable[[int, int], None] = lambda done,
     Raises:
         InputError: there is no manifest, it cannot be read, or the package of its compression is missing.
     """
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, check=False)
     if manifest is None:
         raise InputError(f"{directory}: no activation store here; run `interp cache` first")
     require_plugin(manifest.config.compression, directory)
