@@ -6,12 +6,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 _Config = TypeVar("_Config")
+_LATER = "later"
+
+
+def later(default: Any) -> Any:
+    """A field that a configuration got after runs had been written with it.
+
+    It is no part of the JSON form while it has its default, so that the hashes of those runs stay what they were.
+    """
+    return field(default=default, metadata={_LATER: True})
 
 
 def plain(value: Any) -> Any:
@@ -27,7 +36,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        pairs = [(one, getattr(value, one.name)) for one in fields(value)]
+        return {one.name: plain(item) for one, item in pairs if not (_LATER in one.metadata and item == one.default)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):

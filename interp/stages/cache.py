@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp.left_out import FILE_NAME as LEFT_OUT
 from interp.left_out import Entry, LeftOut, agree, read_sources
+from interp.plain import later
 from interp.progress import Progress, seconds, silent
 from interp.ranks import Ranks
 from interp.run import Run, StageResult
@@ -58,8 +59,8 @@ class CacheConfig:
     dtype: str = "bfloat16"
     max_new_tokens: int | None = None
     generated_sources: tuple[str, ...] = ()
-    model_dtype: str | None = None
-    compression: str = "none"
+    model_dtype: str | None = later(None)
+    compression: str = later("none")
 
     def __post_init__(self) -> None:
         for name in ("studies", "sites"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.plain import differences, digest, plain
+from interp.plain import differences, digest, later, plain, restored
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -49,3 +49,16 @@ def test_forms_of_what_summaries_hold() -> None:
 def test_differences_name_the_field() -> None:
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c: 2 → 3"]
     assert differences({"a": 1}, {"a": 1}) == []
+
+
+@dataclass(frozen=True)
+class _Grown:
+    old: int = 1
+    new: str | None = later(None)
+
+
+def test_a_field_that_came_later_leaves_old_hashes_alone() -> None:
+    assert plain(_Grown()) == {"old": 1}
+    assert digest(_Grown()) == digest({"old": 1})
+    assert plain(_Grown(new="x")) == {"old": 1, "new": "x"}
+    assert restored(_Grown, {"old": 1}) == _Grown()
