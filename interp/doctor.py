@@ -29,6 +29,7 @@ _FOR_SOME = {
     "transformer-lens": "bridging text models to TransformerLens",
     "nnsight": "tracing with nnsight",
     "gguf": "language models in GGUF files",
+    "hdf5plugin": "compressed activation stores",
     "imagecodecs": "DICOM in JPEG Lossless, JPEG-LS, HTJ2K",
 }
 _DEMO_DISK_GB = 1.0
