@@ -34,6 +34,11 @@ def open_sae(path: str | Path) -> MatryoshkaSAE:
     if (folder / dictionary_learning.WEIGHTS_FILE).exists():
         return dictionary_learning.read_dictionary_learning(folder)
     names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+    weights = {native.WEIGHTS_FILE, saelens.WEIGHTS_FILE, dictionary_learning.WEIGHTS_FILE}
+    below = sorted({path.parent for name in weights for path in folder.rglob(name)})
+    if below:
+        shown = ", ".join(str(path.relative_to(folder)) for path in below[:8])
+        raise SAEError(f"{folder} holds {len(below)} autoencoders in folders of its own; give one of: {shown}")
     raise SAEError(
         f"{folder} holds no autoencoder (found: {names}). Wanted: {native.WEIGHTS_FILE} with cfg.json, "
         f"{saelens.WEIGHTS_FILE} with cfg.json (SAELens), or {dictionary_learning.WEIGHTS_FILE} with config.json"

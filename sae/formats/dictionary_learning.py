@@ -2,12 +2,14 @@
 
 `ae.pt` of a MatryoshkaBatchTopKSAE: W_enc (d, F), b_enc (F), W_dec (F, d), b_dec (d), k, threshold, group_sizes.
 The order of `group_sizes` is the order of the prefixes, whether the smallest or the largest comes first.
+The other classes that can be read are listed in `_CLASSES`; `docs/sae-formats.md` has the tensors of each.
 `ae.pt` is read with weights-only unpickling, which runs no code of the file.
 """
 
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,89 +18,263 @@ import torch
 from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.files import read_json, write_atomically, write_json
-from sae.formats.tensors import RawSAE, dtype_name, fill, fold_decoder_norms, need, scalar_threshold
+from sae.formats.tensors import (
+    RawSAE,
+    agree,
+    check_dtypes,
+    check_finite,
+    check_json,
+    check_shapes,
+    config_of,
+    converted,
+    dtype_name,
+    fill,
+    fold_decoder_norms,
+    fold_input_bias,
+    one_threshold,
+    only,
+    shift,
+    two_axes,
+)
 from sae.model import MatryoshkaSAE
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "ae.pt"
-DICT_CLASS = "MatryoshkaBatchTopKSAE"
+MATRYOSHKA, BATCH_TOP_K, JUMP_RELU = "MatryoshkaBatchTopKSAE", "BatchTopKSAE", "JumpReluAutoEncoder"
 _EXTRA = "dictionary_learning"
+# Our own fields in config.json, beside "trainer" and "buffer".
+_OURS = "interp"
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One of the library's classes: its tensors in the order W_enc, b_enc, W_dec, b_dec, then what else it has."""
+
+    weights: tuple[str, str, str, str]
+    more: tuple[str, ...] = ()
+    linear: bool = False
+    """The weights are those of `nn.Linear`: W_enc (F, d) and W_dec (d, F) instead of the other way round."""
+    subtracts_b_dec: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.weights, *self.more)
+
+
+_PLAIN = ("W_enc", "b_enc", "W_dec", "b_dec")
+_CLASSES = {
+    MATRYOSHKA: _Class(_PLAIN, ("k", "threshold", "group_sizes")),
+    BATCH_TOP_K: _Class(("encoder.weight", "encoder.bias", "decoder.weight", "b_dec"), ("k", "threshold"), linear=True),
+    JUMP_RELU: _Class(_PLAIN, ("threshold",), subtracts_b_dec=False),
+    "AutoEncoder": _Class(("encoder.weight", "encoder.bias", "decoder.weight", "bias"), linear=True),
+    "AutoEncoderNew": _Class(
+        ("encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"), linear=True, subtracts_b_dec=False
+    ),
+}
+_ROW_TOP_K = "AutoEncoderTopK"
 
 
 def read_dictionary_learning(folder: Path) -> MatryoshkaSAE:
     """Read a folder; `config.json` is kept in `extra["dictionary_learning"]`, so that writing gives it back.
 
     Raises:
-        SAEError: the pickle holds more than tensors, another class, a missing or damaged tensor.
+        SAEError: the pickle holds more than tensors, another class, a missing, damaged or unknown tensor, or weights
+            and configuration that disagree.
     """
-    source = folder / WEIGHTS_FILE
-    config_path = folder / CONFIG_FILE
+    source, config_path = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     settings = read_json(config_path) if config_path.exists() else {}
-    trainer = settings.get("trainer")
-    dict_class = trainer.get("dict_class", DICT_CLASS) if isinstance(trainer, dict) else DICT_CLASS
-    if dict_class != DICT_CLASS:
-        raise SAEError(f"{config_path}: dict_class is {dict_class!r}; only {DICT_CLASS} can be read")
+    ours = settings.pop(_OURS, None)
     state = _load_weights(source)
-    need(state, ("W_enc", "b_enc", "W_dec", "b_dec", "k", "threshold", "group_sizes"), source)
-    if state["W_enc"].ndim != 2:
-        raise SAEError(f"{source}: W_enc has shape {tuple(state['W_enc'].shape)}, must be (d, F)")
-    d, n_features = state["W_enc"].shape
-    if state["k"].numel() != 1:
-        raise SAEError(f"{source}: k has shape {tuple(state['k'].shape)}, must be one number")
-    config = SAEConfig(
-        d=d,
-        n_features=n_features,
-        k=int(state["k"]),
-        groups=tuple(int(size) for size in state["group_sizes"].reshape(-1)),
-        dtype=dtype_name(state["W_enc"], source),
-    )
-    W_enc = state["W_enc"].T.contiguous()
-    raw = RawSAE(W_enc, state["b_enc"], state["W_dec"], state["b_dec"], state["threshold"])
-    extra = {_EXTRA: settings} if settings else {}
-    return fill(config, fold_decoder_norms(raw), extra, source)
+    name = _class_of(settings, state, config_path, source)
+    only(state, _CLASSES[name].names, source)
+    raw = _raw(_CLASSES[name], state, source)
+    n_features, d = raw.W_enc.shape
+    dtype = dtype_name(raw.W_enc, source)
+    k, groups = _k_and_groups(state, n_features, source)
+    _check_trainer(settings, {"activation_dim": d, "dict_size": n_features, "k": k}, groups, config_path, source)
+    notes: list[str] = []
+    raw = one_threshold(fold_decoder_norms(raw, notes))
+    if not _CLASSES[name].subtracts_b_dec:
+        raw = fold_input_bias(raw, notes)
+    if isinstance(ours, dict) and isinstance(ours.get("sae"), dict):
+        found = config_of(source, d=d, n_features=n_features, k=k, groups=groups or (n_features,), dtype=dtype)
+        return _as_written(found, raw, ours, config_path, source)
+    dtype = dtype_name(raw.W_enc, source)
+    found = config_of(source, d=d, n_features=n_features, k=k, groups=groups or (n_features,), dtype=dtype)
+    extra: dict[str, Any] = {_EXTRA: settings} if settings else {}
+    if notes:
+        extra["notes"] = notes
+    return fill(found, raw, extra, source)
 
 
 def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields: Any) -> None:
-    """Write a folder that dictionary_learning loads.
+    """Write a folder that dictionary_learning loads: the class it was read from, else the one that holds it all.
+
+    That is MatryoshkaBatchTopKSAE for one threshold and a known k, JumpReluAutoEncoder otherwise. The latter does not
+    subtract b_dec from its input, so b_enc is shifted to match, equal to rounding.
 
     Args:
         trainer_fields: fields to set in config.json's "trainer" (`layer`, `lm_name`, `submodule_name` …).
-
-    Raises:
-        SAEError: the autoencoder has a threshold for each feature or no k.
     """
-    if sae.k is None:
-        raise SAEError("k is not known: dictionary_learning's form needs it; set it in the configuration")
-    threshold = scalar_threshold(sae, "dictionary_learning")
-    state = {
-        "W_enc": sae.W_enc.detach().cpu().T.contiguous(),
-        "b_enc": sae.b_enc.detach().cpu(),
-        "W_dec": sae.W_dec.detach().cpu(),
-        "b_dec": sae.b_dec.detach().cpu(),
-        "k": torch.tensor(sae.k, dtype=torch.int32),
-        "threshold": threshold.detach().cpu().clone(),
-        "group_sizes": torch.tensor(sae.groups, dtype=torch.int64),
-    }
-    settings = sae.extra.get(_EXTRA) or {"trainer": _trainer_fields(sae), "buffer": {}}
-    settings = {**settings, "trainer": {**settings.get("trainer", {}), **trainer_fields}}
+    found = sae.extra.get(_EXTRA)
+    settings: dict[str, Any] = found if isinstance(found, dict) else {"buffer": {}}
+    before = str(_known_trainer(settings).get("dict_class"))
+    name = _class_to_write(sae, before)
+    trainer = {**(_known_trainer(settings) or _trainer_fields(sae, name)), **trainer_fields, "dict_class": name}
+    settings = {**settings, "trainer": trainer}
+    if name != before:
+        settings[_OURS] = {"sae": sae.config.to_dict(), "train": sae.training_config, "extra": sae.extra}
+    check_json(settings, sae.extra)
+    state = _state(sae, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
     write_json(folder / CONFIG_FILE, settings)
 
 
-def _trainer_fields(sae: MatryoshkaSAE) -> dict[str, Any]:
-    return {
-        "trainer_class": "MatryoshkaBatchTopKTrainer",
-        "dict_class": DICT_CLASS,
+def _class_of(settings: dict[str, Any], state: dict[str, Any], config_path: Path, source: Path) -> str:
+    """The class that the configuration names, or the only one that has these tensors."""
+    name = _known_trainer(settings).get("dict_class")
+    if name is None:
+        fitting = [known for known, form in _CLASSES.items() if set(form.names) == set(state)]
+        if fitting == [BATCH_TOP_K]:
+            raise SAEError(
+                f"{source} could be a {BATCH_TOP_K} or an {_ROW_TOP_K}, which have the same tensors and different "
+                f"features: put the {CONFIG_FILE} beside it that was saved with it"
+            )
+        # Without a class that fits, the message about missing tensors names what the usual one wants.
+        return fitting[0] if fitting else MATRYOSHKA
+    if name == _ROW_TOP_K:
+        raise SAEError(
+            f"{config_path}: dict_class is {name!r}, which keeps the k largest activations of each token; the "
+            "autoencoders here encode by a threshold, so its features would come out differently"
+        )
+    if name not in _CLASSES:
+        raise SAEError(f"{config_path}: dict_class is {name!r}; only {', '.join(_CLASSES)} can be read")
+    return str(name)
+
+
+def _raw(form: _Class, state: dict[str, torch.Tensor], source: Path) -> RawSAE:
+    encoder, b_enc, decoder, b_dec = (state[name] for name in form.weights)
+    name = form.weights[0]
+    if form.linear:
+        n_features, d = two_axes(encoder, name, "(F, d)", source)
+        two_axes(decoder, form.weights[2], "(d, F)", source)
+        decoder = decoder.T.contiguous()
+    else:
+        d, n_features = two_axes(encoder, name, "(d, F)", source)
+        encoder = encoder.T.contiguous()
+    # A plain relu keeps what is above zero.
+    raw = RawSAE(encoder, b_enc, decoder, b_dec, state.get("threshold", torch.zeros(())))
+    check_dtypes(raw, source)
+    check_shapes(raw, n_features, d, source)
+    check_finite(raw, source)
+    if bool((raw.threshold < 0).any()):
+        raise SAEError(
+            f"{source}: threshold is {float(raw.threshold.min()):g}: it was never set (training sets it after some "
+            "steps), so nothing can be encoded"
+        )
+    return raw
+
+
+def _k_and_groups(state: dict[str, torch.Tensor], n_features: int, source: Path) -> tuple[int | None, tuple[int, ...]]:
+    """k and the group sizes of the state dict; None and () for a class without them."""
+    if "k" in state:
+        if state["k"].numel() != 1 or state["k"].is_floating_point():
+            raise SAEError(
+                f"{source}: k is {state['k'].dtype} of shape {tuple(state['k'].shape)}, must be a whole number"
+            )
+        k: int | None = int(state["k"])
+    else:
+        k = None
+    sizes = state.get("group_sizes")
+    if sizes is None:
+        return k, ()
+    if sizes.is_floating_point():
+        raise SAEError(f"{source}: group_sizes are {sizes.dtype}, must be whole numbers")
+    groups = tuple(int(size) for size in sizes.reshape(-1))
+    if sum(groups) != n_features or min(groups, default=0) <= 0:
+        raise SAEError(
+            f"{source}: group_sizes are {list(groups)}: they must be positive and sum to its {n_features} features"
+        )
+    return k, groups
+
+
+def _check_trainer(
+    settings: dict[str, Any], found: dict[str, object], groups: tuple[int, ...], config_path: Path, source: Path
+) -> None:
+    trainer = _known_trainer(settings)
+    for field, value in found.items():
+        if value is not None:
+            agree(config_path, field, trainer.get(field), value, source)
+    if groups:
+        agree(config_path, "group_sizes", trainer.get("group_sizes"), list(groups), source)
+
+
+def _as_written(found: SAEConfig, raw: RawSAE, ours: dict[str, Any], config_path: Path, source: Path) -> MatryoshkaSAE:
+    """An autoencoder of ours that went out by `write_dictionary_learning`: it comes back with all it had."""
+    config = SAEConfig.from_dict(ours["sae"])
+    for field in ("d", "n_features", "dtype"):
+        agree(config_path, f"{_OURS}.sae.{field}", getattr(config, field), getattr(found, field), source)
+    if found.k is not None:
+        agree(config_path, f"{_OURS}.sae.k", config.k, found.k, source)
+        agree(config_path, f"{_OURS}.sae.groups", list(config.groups), list(found.groups), source)
+    extra, train = ours.get("extra"), ours.get("train")
+    raw = converted(raw, getattr(torch, config.dtype))
+    sae = fill(config, raw, extra if isinstance(extra, dict) else {}, source)
+    sae.training_config = train if isinstance(train, dict) else None
+    return sae
+
+
+def _class_to_write(sae: MatryoshkaSAE, before: str) -> str:
+    per_feature = sae.threshold.ndim > 0
+    fits = {
+        MATRYOSHKA: sae.k is not None and not per_feature,
+        BATCH_TOP_K: sae.k is not None and not per_feature and len(sae.groups) == 1,
+        "AutoEncoder": not per_feature and float(sae.threshold) == 0 and len(sae.groups) == 1,
+        JUMP_RELU: True,
+    }
+    if fits.get(before, False):
+        return before
+    return MATRYOSHKA if fits[MATRYOSHKA] else JUMP_RELU
+
+
+def _state(sae: MatryoshkaSAE, name: str) -> dict[str, torch.Tensor]:
+    form = _CLASSES[name]
+    W_enc, b_enc, W_dec, b_dec = (getattr(sae, part).detach().cpu() for part in _PLAIN)
+    threshold = sae.threshold.detach().cpu()
+    if not form.subtracts_b_dec:
+        b_enc = (b_enc.double() - shift(W_enc, b_dec)).to(b_enc.dtype)
+        threshold = threshold.expand(sae.n_features)
+    ours = (W_enc, b_enc, W_dec.T, b_dec) if form.linear else (W_enc.T, b_enc, W_dec, b_dec)
+    state = {key: tensor.contiguous().clone() for key, tensor in zip(form.weights, ours, strict=True)}
+    more = {
+        "k": torch.tensor(sae.k or 0, dtype=torch.int32),
+        "threshold": threshold.clone(),
+        "group_sizes": torch.tensor(sae.groups, dtype=torch.int64),
+    }
+    return {**state, **{key: more[key] for key in form.more}}
+
+
+def _known_trainer(settings: dict[str, Any]) -> dict[str, Any]:
+    trainer = settings.get("trainer")
+    return trainer if isinstance(trainer, dict) else {}
+
+
+def _trainer_fields(sae: MatryoshkaSAE, name: str) -> dict[str, Any]:
+    trainer_class = {MATRYOSHKA: "MatryoshkaBatchTopKTrainer", JUMP_RELU: "JumpReluTrainer"}[name]
+    fields: dict[str, Any] = {
+        "trainer_class": trainer_class,
+        "dict_class": name,
         "activation_dim": sae.d,
         "dict_size": sae.n_features,
-        "k": sae.k,
-        "group_sizes": list(sae.groups),
-        "group_fractions": [size / sae.n_features for size in sae.groups],
         "layer": None,
         "lm_name": None,
         "submodule_name": None,
     }
+    if name == MATRYOSHKA:
+        fractions = [size / sae.n_features for size in sae.groups]
+        fields |= {"k": sae.k, "group_sizes": list(sae.groups), "group_fractions": fractions}
+    return fields
 
 
 def _load_weights(path: Path) -> dict[str, Any]:

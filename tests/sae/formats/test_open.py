@@ -31,3 +31,10 @@ def test_a_folder_without_one_says_what_was_found_and_wanted(tmp_path: Path) -> 
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(SAEError, match=r"found: readme\.txt.*ae\.pt"):
         open_sae(tmp_path)
+
+
+def test_a_folder_of_several_says_which_there_are(make_sae: MakeSAE, tmp_path: Path) -> None:
+    for expansion in ("x2", "x4"):
+        write_dictionary_learning(make_sae(), tmp_path / "layer_15" / expansion)
+    with pytest.raises(SAEError, match=r"2 autoencoders .* one of: layer_15/x2, layer_15/x4"):
+        open_sae(tmp_path)
