@@ -2,22 +2,30 @@
 
 `ae.pt` of a MatryoshkaBatchTopKSAE: W_enc (d, F), b_enc (F), W_dec (F, d), b_dec (d), k, threshold, group_sizes.
 The order of `group_sizes` is the order of the prefixes, whether the smallest or the largest comes first.
-The other classes that can be read are listed in `_CLASSES`; `docs/sae-formats.md` has the tensors of each.
+The other classes that can be read are in `dictionary_classes`; `docs/sae-files.md` has the tensors of each.
 `ae.pt` is read with weights-only unpickling, which runs no code of the file.
 """
 
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.files import read_json, write_atomically, write_json
+from sae.formats.dictionary_classes import (
+    BATCH_TOP_K,
+    CLASSES,
+    JUMP_RELU,
+    MATRYOSHKA,
+    PLAIN,
+    ROW_TOP_K,
+    DictionaryClass,
+)
+from sae.formats.kept_bias import keep_bias, unshifted
 from sae.formats.tensors import (
     RawSAE,
     agree,
@@ -25,12 +33,14 @@ from sae.formats.tensors import (
     check_finite,
     check_json,
     check_shapes,
+    config_from,
     config_of,
-    converted,
     dtype_name,
     fill,
     fold_decoder_norms,
     fold_input_bias,
+    narrowed,
+    need_file,
     one_threshold,
     only,
     shift,
@@ -40,38 +50,9 @@ from sae.model import MatryoshkaSAE
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "ae.pt"
-MATRYOSHKA, BATCH_TOP_K, JUMP_RELU = "MatryoshkaBatchTopKSAE", "BatchTopKSAE", "JumpReluAutoEncoder"
 _EXTRA = "dictionary_learning"
 # Our own fields in config.json, beside "trainer" and "buffer".
 _OURS = "interp"
-
-
-@dataclass(frozen=True)
-class _Class:
-    """One of the library's classes: its tensors in the order W_enc, b_enc, W_dec, b_dec, then what else it has."""
-
-    weights: tuple[str, str, str, str]
-    more: tuple[str, ...] = ()
-    linear: bool = False
-    """The weights are those of `nn.Linear`: W_enc (F, d) and W_dec (d, F) instead of the other way round."""
-    subtracts_b_dec: bool = True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (*self.weights, *self.more)
-
-
-_PLAIN = ("W_enc", "b_enc", "W_dec", "b_dec")
-_CLASSES = {
-    MATRYOSHKA: _Class(_PLAIN, ("k", "threshold", "group_sizes")),
-    BATCH_TOP_K: _Class(("encoder.weight", "encoder.bias", "decoder.weight", "b_dec"), ("k", "threshold"), linear=True),
-    JUMP_RELU: _Class(_PLAIN, ("threshold",), subtracts_b_dec=False),
-    "AutoEncoder": _Class(("encoder.weight", "encoder.bias", "decoder.weight", "bias"), linear=True),
-    "AutoEncoderNew": _Class(
-        ("encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"), linear=True, subtracts_b_dec=False
-    ),
-}
-_ROW_TOP_K = "AutoEncoderTopK"
 
 
 def read_dictionary_learning(folder: Path) -> MatryoshkaSAE:
@@ -86,19 +67,17 @@ def read_dictionary_learning(folder: Path) -> MatryoshkaSAE:
     ours = settings.pop(_OURS, None)
     state = _load_weights(source)
     name = _class_of(settings, state, config_path, source)
-    only(state, _CLASSES[name].names, source)
-    raw = _raw(_CLASSES[name], state, source)
+    only(state, CLASSES[name].names, source)
+    raw = _raw(CLASSES[name], state, source)
     n_features, d = raw.W_enc.shape
-    dtype = dtype_name(raw.W_enc, source)
     k, groups = _k_and_groups(state, n_features, source)
     _check_trainer(settings, {"activation_dim": d, "dict_size": n_features, "k": k}, groups, config_path, source)
+    if isinstance(ours, dict) and isinstance(ours.get("sae"), dict):
+        return _as_written(raw, CLASSES[name], k, groups, ours, config_path, source)
     notes: list[str] = []
     raw = one_threshold(fold_decoder_norms(raw, notes))
-    if not _CLASSES[name].subtracts_b_dec:
+    if not CLASSES[name].subtracts_b_dec:
         raw = fold_input_bias(raw, notes)
-    if isinstance(ours, dict) and isinstance(ours.get("sae"), dict):
-        found = config_of(source, d=d, n_features=n_features, k=k, groups=groups or (n_features,), dtype=dtype)
-        return _as_written(found, raw, ours, config_path, source)
     dtype = dtype_name(raw.W_enc, source)
     found = config_of(source, d=d, n_features=n_features, k=k, groups=groups or (n_features,), dtype=dtype)
     extra: dict[str, Any] = {_EXTRA: settings} if settings else {}
@@ -107,14 +86,17 @@ def read_dictionary_learning(folder: Path) -> MatryoshkaSAE:
     return fill(found, raw, extra, source)
 
 
-def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields: Any) -> None:
+def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields: Any) -> str:
     """Write a folder that dictionary_learning loads: the class it was read from, else the one that holds it all.
 
     That is MatryoshkaBatchTopKSAE for one threshold and a known k, JumpReluAutoEncoder otherwise. The latter does not
-    subtract b_dec from its input, so b_enc is shifted to match, equal to rounding.
+    subtract b_dec from its input, so b_enc is shifted to match, in float32; `kept_bias` brings it back exactly.
 
     Args:
         trainer_fields: fields to set in config.json's "trainer" (`layer`, `lm_name`, `submodule_name` …).
+
+    Returns:
+        The name of the class.
     """
     found = sae.extra.get(_EXTRA)
     settings: dict[str, Any] = found if isinstance(found, dict) else {"buffer": {}}
@@ -123,37 +105,44 @@ def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields
     trainer = {**(_known_trainer(settings) or _trainer_fields(sae, name)), **trainer_fields, "dict_class": name}
     settings = {**settings, "trainer": trainer}
     if name != before:
-        settings[_OURS] = {"sae": sae.config.to_dict(), "train": sae.training_config, "extra": sae.extra}
+        settings[_OURS] = {
+            "sae": sae.config.to_dict(),
+            "train": sae.training_config,
+            "extra": sae.extra,
+            "threshold_per_feature": sae.threshold.ndim > 0,
+        }
     check_json(settings, sae.extra)
     state = _state(sae, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
+    keep_bias(folder, None if CLASSES[name].subtracts_b_dec else sae.b_enc)
     write_json(folder / CONFIG_FILE, settings)
+    return name
 
 
 def _class_of(settings: dict[str, Any], state: dict[str, Any], config_path: Path, source: Path) -> str:
     """The class that the configuration names, or the only one that has these tensors."""
     name = _known_trainer(settings).get("dict_class")
     if name is None:
-        fitting = [known for known, form in _CLASSES.items() if set(form.names) == set(state)]
+        fitting = [known for known, form in CLASSES.items() if set(form.names) == set(state)]
         if fitting == [BATCH_TOP_K]:
             raise SAEError(
-                f"{source} could be a {BATCH_TOP_K} or an {_ROW_TOP_K}, which have the same tensors and different "
+                f"{source} could be a {BATCH_TOP_K} or an {ROW_TOP_K}, which have the same tensors and different "
                 f"features: put the {CONFIG_FILE} beside it that was saved with it"
             )
         # Without a class that fits, the message about missing tensors names what the usual one wants.
         return fitting[0] if fitting else MATRYOSHKA
-    if name == _ROW_TOP_K:
+    if name == ROW_TOP_K:
         raise SAEError(
             f"{config_path}: dict_class is {name!r}, which keeps the k largest activations of each token; the "
             "autoencoders here encode by a threshold, so its features would come out differently"
         )
-    if name not in _CLASSES:
-        raise SAEError(f"{config_path}: dict_class is {name!r}; only {', '.join(_CLASSES)} can be read")
+    if name not in CLASSES:
+        raise SAEError(f"{config_path}: dict_class is {name!r}; only {', '.join(CLASSES)} can be read")
     return str(name)
 
 
-def _raw(form: _Class, state: dict[str, torch.Tensor], source: Path) -> RawSAE:
+def _raw(form: DictionaryClass, state: dict[str, torch.Tensor], source: Path) -> RawSAE:
     encoder, b_enc, decoder, b_dec = (state[name] for name in form.weights)
     name = form.weights[0]
     if form.linear:
@@ -210,16 +199,31 @@ def _check_trainer(
         agree(config_path, "group_sizes", trainer.get("group_sizes"), list(groups), source)
 
 
-def _as_written(found: SAEConfig, raw: RawSAE, ours: dict[str, Any], config_path: Path, source: Path) -> MatryoshkaSAE:
+def _as_written(
+    raw: RawSAE,
+    form: DictionaryClass,
+    k: int | None,
+    groups: tuple[int, ...],
+    ours: dict[str, Any],
+    config_path: Path,
+    source: Path,
+) -> MatryoshkaSAE:
     """An autoencoder of ours that went out by `write_dictionary_learning`: it comes back with all it had."""
-    config = SAEConfig.from_dict(ours["sae"])
-    for field in ("d", "n_features", "dtype"):
-        agree(config_path, f"{_OURS}.sae.{field}", getattr(config, field), getattr(found, field), source)
-    if found.k is not None:
-        agree(config_path, f"{_OURS}.sae.k", config.k, found.k, source)
-        agree(config_path, f"{_OURS}.sae.groups", list(config.groups), list(found.groups), source)
+    field = f"{_OURS}.sae"
+    config = config_from(config_path, field, ours["sae"])
+    n_features, d = raw.W_enc.shape
+    agree(config_path, f"{field}.d", config.d, d, source)
+    agree(config_path, f"{field}.n_features", config.n_features, n_features, source)
+    if k is not None:
+        agree(config_path, f"{field}.k", config.k, k, source)
+    if groups:
+        agree(config_path, f"{field}.groups", list(config.groups), list(groups), source)
+    if not ours.get("threshold_per_feature", False):
+        raw = one_threshold(raw)
+    if not form.subtracts_b_dec:
+        raw = unshifted(raw, config.dtype, source)
     extra, train = ours.get("extra"), ours.get("train")
-    raw = converted(raw, getattr(torch, config.dtype))
+    raw = narrowed(raw, config.dtype, f"{config_path}: {field}.dtype", source)
     sae = fill(config, raw, extra if isinstance(extra, dict) else {}, source)
     sae.training_config = train if isinstance(train, dict) else None
     return sae
@@ -239,11 +243,12 @@ def _class_to_write(sae: MatryoshkaSAE, before: str) -> str:
 
 
 def _state(sae: MatryoshkaSAE, name: str) -> dict[str, torch.Tensor]:
-    form = _CLASSES[name]
-    W_enc, b_enc, W_dec, b_dec = (getattr(sae, part).detach().cpu() for part in _PLAIN)
+    form = CLASSES[name]
+    W_enc, b_enc, W_dec, b_dec = (getattr(sae, part).detach().cpu() for part in PLAIN)
     threshold = sae.threshold.detach().cpu()
     if not form.subtracts_b_dec:
-        b_enc = (b_enc.double() - shift(W_enc, b_dec)).to(b_enc.dtype)
+        shifted = b_enc.double() - shift(W_enc, b_dec)
+        W_enc, b_enc, W_dec, b_dec = (part.float() for part in (W_enc, shifted, W_dec, b_dec))
         threshold = threshold.expand(sae.n_features)
     ours = (W_enc, b_enc, W_dec.T, b_dec) if form.linear else (W_enc.T, b_enc, W_dec, b_dec)
     state = {key: tensor.contiguous().clone() for key, tensor in zip(form.weights, ours, strict=True)}
@@ -278,15 +283,15 @@ def _trainer_fields(sae: MatryoshkaSAE, name: str) -> dict[str, Any]:
 
 
 def _load_weights(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise SAEError(f"{path} is missing")
+    need_file(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise SAEError(
             f"{path} holds more than tensors, or is no torch file; it was not opened, because that could run its code"
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:
+        # What a damaged file makes torch raise depends on where the damage is.
         raise SAEError(f"{path} is damaged ({error}); copy it again") from error
     if not isinstance(state, dict):
         raise SAEError(f"{path} holds a {type(state).__name__}, not a state dict")

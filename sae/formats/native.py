@@ -12,10 +12,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.files import read_json, write_atomically, write_json
-from sae.formats.tensors import RawSAE, check_json, fill, load_safetensors, only
+from sae.formats.tensors import RawSAE, check_json, config_from, fill, load_safetensors, only
 from sae.model import MatryoshkaSAE
 
 VERSION = 1
@@ -50,10 +49,7 @@ def read_native(folder: Path) -> MatryoshkaSAE:
     """
     header = read_config(folder)
     source = folder / WEIGHTS_FILE
-    try:
-        config = SAEConfig.from_dict(header["sae"])
-    except SAEError as error:
-        raise SAEError(f"{folder / CONFIG_FILE}: sae: {error}") from error
+    config = config_from(folder / CONFIG_FILE, "sae", header["sae"])
     tensors = load_safetensors(source)
     only(tensors, _TENSORS, source)
     raw = RawSAE(**{name: tensors[name] for name in _TENSORS})

@@ -3,7 +3,7 @@
 An inference folder, which is what is written, is a JumpReLU autoencoder: W_enc (d, F), b_enc (F), W_dec (F, d),
 b_dec (d), threshold (F). SAELens has no inference class with Matryoshka groups; k, groups and our `extra` ride in
 `metadata`, which it keeps. Of what SAELens saves, plain (standard), JumpReLU, BatchTopK and Matryoshka BatchTopK
-autoencoders can be read, from inference folders and from training checkpoints; see `docs/sae-formats.md`.
+autoencoders can be read, from inference folders and from training checkpoints; see `docs/sae-files.md`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.files import read_json, write_atomically, write_json
 from sae.formats.tensors import (
@@ -25,6 +24,7 @@ from sae.formats.tensors import (
     check_finite,
     check_json,
     check_shapes,
+    config_from,
     config_of,
     dtype_name,
     fill,
@@ -67,8 +67,8 @@ _OLD_METADATA = (
 
 def write_saelens(
     sae: MatryoshkaSAE, folder: Path, *, model_name: str | None = None, hook_name: str | None = None
-) -> None:
-    """Write a folder that `sae_lens.SAE.load_from_disk` opens, with the same activations.
+) -> str:
+    """Write a folder that `sae_lens.SAE.load_from_disk` opens, with the same activations; gives its architecture.
 
     Args:
         model_name: name of the model whose activations it reads, for SAELens' metadata.
@@ -106,6 +106,7 @@ def write_saelens(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path))
     write_json(folder / CONFIG_FILE, settings)
+    return str(settings["architecture"])
 
 
 def read_saelens(folder: Path) -> MatryoshkaSAE:
@@ -138,7 +139,7 @@ def read_saelens(folder: Path) -> MatryoshkaSAE:
     metadata, dtype = settings["metadata"], dtype_name(raw.W_enc, source)
     ours = metadata.get(_METADATA)
     if isinstance(ours, dict) and isinstance(ours.get("sae"), dict):
-        config = replace(SAEConfig.from_dict(ours["sae"]), dtype=dtype)
+        config = replace(config_from(path, f"metadata.{_METADATA}.sae", ours["sae"]), dtype=dtype)
         for field, value in (("d", d), ("n_features", n_features)):
             agree(path, f"metadata.{_METADATA}.sae.{field}", getattr(config, field), value, source)
         extra, train = dict(ours.get("extra") or {}), ours.get("train")

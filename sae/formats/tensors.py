@@ -20,6 +20,7 @@ from sae.model import MatryoshkaSAE
 _UNIT_TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 # Rows of the encoder that are held in double precision at once.
 _CHUNK_ROWS = 4096
+_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,20 @@ def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         SAEError: the file is missing or damaged.
     """
-    if not path.exists():
-        raise SAEError(f"{path} is missing")
+    need_file(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise SAEError(f"{path} is not a whole safetensors file ({error}); copy or export it again") from error
+
+
+def need_file(path: Path) -> None:
+    """Refuse a missing file, and one that only stands for the real one as Git LFS leaves it."""
+    if not path.exists():
+        raise SAEError(f"{path} is missing")
+    with path.open("rb") as handle:
+        if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise SAEError(f"{path} is a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
 
 
 def need(tensors: Mapping[str, Any], names: tuple[str, ...], source: Path) -> None:
@@ -52,7 +61,10 @@ def need(tensors: Mapping[str, Any], names: tuple[str, ...], source: Path) -> No
     for name in names:
         if not isinstance(tensors.get(name), torch.Tensor):
             found = ", ".join(sorted(map(str, tensors))) or "none"
-            raise SAEError(f"{source} holds no tensor {name!r} (found: {found}); it cannot be used without")
+            raise SAEError(
+                f"{source} holds no tensor {name!r} (found: {found}); it cannot be used without: save the whole "
+                "autoencoder again"
+            )
 
 
 def only(tensors: Mapping[str, Any], names: tuple[str, ...], source: Path) -> None:
@@ -69,7 +81,9 @@ def only(tensors: Mapping[str, Any], names: tuple[str, ...], source: Path) -> No
 def agree(path: Path, field: str, said: object, found: object, source: Path) -> None:
     """Refuse a configuration whose `field` says something else than the weights; None says nothing."""
     if said is not None and said != found:
-        raise SAEError(f"{path}: {field} is {said}, but the weights in {source.name} have {found}")
+        raise SAEError(
+            f"{path}: {field} is {said}, but the weights in {source.name} have {found}; take both files from one export"
+        )
 
 
 def check_json(settings: dict[str, Any], extra: dict[str, Any]) -> None:
@@ -97,7 +111,7 @@ def fill(config: SAEConfig, raw: RawSAE, extra: dict[str, Any], source: Path) ->
     width, n = config.d, config.n_features
     wanted = {"W_enc": (n, width), "b_enc": (n,), "W_dec": (n, width), "b_dec": (width,)}
     dtype = getattr(torch, config.dtype)
-    check_shapes(raw, n, width, source)
+    check_shapes(raw, n, width, source, "the configuration says")
     for name in wanted:
         if getattr(raw, name).dtype != dtype:
             raise SAEError(f"{source}: {name} is {getattr(raw, name).dtype}, the configuration says {dtype}")
@@ -121,13 +135,13 @@ def fill(config: SAEConfig, raw: RawSAE, extra: dict[str, Any], source: Path) ->
     return sae
 
 
-def check_shapes(raw: RawSAE, n_features: int, d: int, source: Path) -> None:
+def check_shapes(raw: RawSAE, n_features: int, d: int, source: Path, why: str = "beside W_enc it must be") -> None:
     """Refuse tensors that are not those of F = n_features features of width d."""
     shapes = {"W_enc": (n_features, d), "b_enc": (n_features,), "W_dec": (n_features, d), "b_dec": (d,)}
     for name, shape in shapes.items():
         found = tuple(getattr(raw, name).shape)
         if found != shape:
-            raise SAEError(f"{source}: {name} has shape {found}, the configuration says {shape}")
+            raise SAEError(f"{source}: {name} has shape {found}, {why} {shape}")
     if tuple(raw.threshold.shape) not in ((), (n_features,)):
         raise SAEError(f"{source}: threshold has shape {tuple(raw.threshold.shape)}, must be () or ({n_features},)")
 
@@ -216,12 +230,31 @@ def converted(raw: RawSAE, dtype: torch.dtype) -> RawSAE:
     )
 
 
+def narrowed(raw: RawSAE, dtype: str, field: str, source: Path) -> RawSAE:
+    """The weights in the type that they had before they were written in a wider one; never rounded."""
+    narrow = converted(raw, getattr(torch, dtype))
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        if not torch.equal(getattr(narrow, name).float(), getattr(raw, name).float()):
+            raise SAEError(
+                f"{field} is {dtype}, but {name} in {source.name} does not fit into it; take both files from one export"
+            )
+    return narrow
+
+
 def config_of(source: Path, **fields: Any) -> SAEConfig:
     """A configuration of what was found in a file; an error names the file."""
     try:
         return SAEConfig(**fields)
     except SAEError as error:
         raise SAEError(f"{source}: {error}") from error
+
+
+def config_from(path: Path, field: str, values: dict[str, Any]) -> SAEConfig:
+    """Our own configuration, kept in `field` of a file; an error names both."""
+    try:
+        return SAEConfig.from_dict(values)
+    except SAEError as error:
+        raise SAEError(f"{path}: {field}: {error}") from error
 
 
 def one_threshold(raw: RawSAE) -> RawSAE:
@@ -236,5 +269,7 @@ def dtype_name(tensor: torch.Tensor, source: Path) -> str:
     """'float32' and the like, for a type that the configuration allows."""
     name = str(tensor.dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise SAEError(f"{source}: weights are {name}, must be one of {', '.join(DTYPES)}")
+        raise SAEError(
+            f"{source}: weights are {name}, must be one of {', '.join(DTYPES)}; convert them, then save again"
+        )
     return name

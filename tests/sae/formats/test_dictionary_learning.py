@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sae import open_sae
 from sae.errors import SAEError
@@ -180,22 +182,43 @@ def test_ours_to_theirs_to_ours_is_exact(make_sae: MakeSAE, tmp_path: Path, dtyp
     assert (trainer["layer"], trainer["lm_name"], trainer["k"]) == (15, "phantom", 4)
 
 
+@pytest.mark.parametrize("per_feature", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_threshold_for_each_feature_goes_out_as_jumprelu(make_sae: MakeSAE, tmp_path: Path, dtype: str) -> None:
-    sae, x_nd = make_sae(dtype=dtype), some_rows().to(getattr(torch, dtype))
-    sae.threshold = torch.linspace(0, 1, sae.n_features)
+def test_what_matryoshka_cannot_hold_goes_out_as_jumprelu(
+    make_sae: MakeSAE, tmp_path: Path, dtype: str, per_feature: bool
+) -> None:
+    sae, x_nd = make_sae(dtype=dtype), some_rows()
+    if per_feature:
+        sae.threshold = torch.full((F,), 0.3)
+    else:
+        sae.config = replace(sae.config, k=None)
     write_dictionary_learning(sae, tmp_path)
     state = torch.load(tmp_path / "ae.pt", weights_only=True)
-    assert torch.equal(state["threshold"], sae.threshold)
-    loose = 1e-5 if dtype == "float32" else 0.05
-    if dtype == "float32":
-        acts_nf = foreign_features("JumpReluAutoEncoder", state, x_nd)
-        torch.testing.assert_close(acts_nf, sae.encode(x_nd).dense(), atol=1e-5, rtol=1e-5)
+    assert state["threshold"].shape == (F,)
+    assert state["W_enc"].dtype == torch.float32
+    acts_nf = foreign_features("JumpReluAutoEncoder", state, x_nd)
+    torch.testing.assert_close(acts_nf, sae.float().encode(x_nd).dense(), atol=1e-5, rtol=1e-5)
+
+    sae.to(getattr(torch, dtype)).threshold = sae.threshold.float()
     loaded = open_sae(tmp_path)
     assert loaded.config == sae.config
-    torch.testing.assert_close(loaded.b_enc, sae.b_enc, atol=loose, rtol=0)
-    for name in ("W_enc", "W_dec", "b_dec", "threshold"):
-        assert torch.equal(loaded.state_dict()[name], sae.state_dict()[name])
+    for name, tensor in sae.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_the_bias_kept_beside_jumprelu(make_sae: MakeSAE, tmp_path: Path) -> None:
+    sae = make_sae()
+    sae.threshold = torch.linspace(0, 1, F)
+    write_dictionary_learning(sae, tmp_path)
+    kept = tmp_path / "interp.safetensors"
+    save_file({"b_enc": sae.b_enc.detach() + 1e-3}, kept)
+    with pytest.raises(SAEError, match=r"interp\.safetensors is not of the weights in ae\.pt"):
+        open_sae(tmp_path)
+    kept.unlink()
+    torch.testing.assert_close(open_sae(tmp_path).b_enc, sae.b_enc, atol=1e-5, rtol=0)
+    write_dictionary_learning(sae, tmp_path)
+    write_dictionary_learning(make_sae(), tmp_path)
+    assert not kept.exists()
 
 
 def test_free_decoder_rows_go_back_out_with_all_groups(tmp_path: Path) -> None:
@@ -299,9 +322,25 @@ def test_what_two_classes_could_have_saved_needs_its_configuration(tmp_path: Pat
 
 
 def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
-    torch.save([torch.zeros(3)], tmp_path / "ae.pt")
+    path = tmp_path / "ae.pt"
+    torch.save([torch.zeros(3)], path)
     with pytest.raises(SAEError, match="list, not a state dict"):
         open_sae(tmp_path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(SAEError, match="Git LFS pointer.*git lfs pull"):
+        open_sae(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(SAEError, match="damaged"):
+        open_sae(tmp_path)
+
+
+def test_a_file_cut_short_is_refused_wherever_the_cut_is(tmp_path: Path) -> None:
+    released(tmp_path)
+    whole = (tmp_path / "ae.pt").read_bytes()
+    for length in range(1, len(whole), len(whole) // 40):
+        (tmp_path / "ae.pt").write_bytes(whole[:length])
+        with pytest.raises(SAEError, match=r"ae\.pt"):
+            open_sae(tmp_path)
 
 
 def test_an_export_that_was_edited_is_refused(make_sae: MakeSAE, tmp_path: Path) -> None:
@@ -310,4 +349,8 @@ def test_an_export_that_was_edited_is_refused(make_sae: MakeSAE, tmp_path: Path)
     settings["interp"]["sae"]["groups"] = [16, 8, 24]
     (tmp_path / "config.json").write_text(json.dumps(settings))
     with pytest.raises(SAEError, match=r"interp\.sae\.groups"):
+        open_sae(tmp_path)
+    settings["interp"]["sae"] = {"d": D}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(SAEError, match=r"config\.json: interp\.sae: "):
         open_sae(tmp_path)
