@@ -327,7 +327,7 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SAEError, match="list, not a state dict"):
         open_sae(tmp_path)
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(SAEError, match="Git LFS pointer.*git lfs pull"):
+    with pytest.raises(SAEError, match=r"Git LFS pointer.*git lfs pull"):
         open_sae(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(SAEError, match="damaged"):
