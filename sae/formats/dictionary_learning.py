@@ -8,7 +8,6 @@ The other classes that can be read are in `dictionary_classes`; `docs/sae-files.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from sae.formats.dictionary_classes import (
     DictionaryClass,
 )
 from sae.formats.kept_bias import keep_bias, unshifted
+from sae.formats.state_dict import load_state, save_state
 from sae.formats.tensors import (
     RawSAE,
     agree,
@@ -40,7 +40,6 @@ from sae.formats.tensors import (
     fold_decoder_norms,
     fold_input_bias,
     narrowed,
-    need_file,
     one_threshold,
     only,
     shift,
@@ -65,7 +64,7 @@ def read_dictionary_learning(folder: Path) -> MatryoshkaSAE:
     source, config_path = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     settings = read_json(config_path) if config_path.exists() else {}
     ours = settings.pop(_OURS, None)
-    state = _load_weights(source)
+    state = load_state(source)
     name = _class_of(settings, state, config_path, source)
     only(state, CLASSES[name].names, source)
     raw = _raw(CLASSES[name], state, source)
@@ -114,7 +113,7 @@ def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields
     check_json(settings, sae.extra)
     state = _state(sae, name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
+    write_atomically(folder / WEIGHTS_FILE, lambda path: save_state(state, path))
     keep_bias(folder, None if CLASSES[name].subtracts_b_dec else sae.b_enc)
     write_json(folder / CONFIG_FILE, settings)
     return name
@@ -280,19 +279,3 @@ def _trainer_fields(sae: MatryoshkaSAE, name: str) -> dict[str, Any]:
         fractions = [size / sae.n_features for size in sae.groups]
         fields |= {"k": sae.k, "group_sizes": list(sae.groups), "group_fractions": fractions}
     return fields
-
-
-def _load_weights(path: Path) -> dict[str, Any]:
-    need_file(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SAEError(
-            f"{path} holds more than tensors, or is no torch file; it was not opened, because that could run its code"
-        ) from error
-    except Exception as error:
-        # What a damaged file makes torch raise depends on where the damage is.
-        raise SAEError(f"{path} is damaged ({error}); copy it again") from error
-    if not isinstance(state, dict):
-        raise SAEError(f"{path} holds a {type(state).__name__}, not a state dict")
-    return state

@@ -177,6 +177,9 @@ def test_ours_to_theirs_to_ours_is_exact(make_sae: MakeSAE, tmp_path: Path, dtyp
     assert loaded.config == sae.config
     assert (loaded.extra, loaded.training_config) == (sae.extra, sae.training_config)
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in sae.state_dict().items())
+    before = (tmp_path / "ae.pt").read_bytes()
+    write_dictionary_learning(loaded, tmp_path, layer=15, lm_name="phantom")
+    assert (tmp_path / "ae.pt").read_bytes() == before
     trainer = json.loads((tmp_path / "config.json").read_text())["trainer"]
     assert trainer["dict_class"] == "MatryoshkaBatchTopKSAE"
     assert (trainer["layer"], trainer["lm_name"], trainer["k"]) == (15, "phantom", 4)
