@@ -40,6 +40,15 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder with all folders above it; afterwards their names survive a power cut."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    if os.name == "posix":
+        for folder in missing:
+            flush_to_disk(folder.parent)
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Give a finished temporary file its name; afterwards both contents and name survive a power cut."""
     flush_to_disk(temporary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,8 @@ class ShardRecord:
     """One finished shard: its file, rows, size in bytes, checksum (``xxh3_128:`` and hex), and its studies.
 
     ``studies`` is (first, last) study number, both included; ``n_studies`` counts those of this shard's writer between.
+    ``datasets`` is path in the file → digest of the dataset's rows, to tell which one a damage has hit; it is empty for
+    shards that were written without it.
     """
 
     file: str
@@ -114,6 +116,21 @@ class ShardRecord:
     checksum: str
     studies: tuple[int, int]
     n_studies: int
+    datasets: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ShardRecord:
+        """The inverse of :meth:`to_json`; fields that are not known are ignored."""
+        known = {key: data[key] for key in ("file", "rows", "bytes", "checksum", "n_studies")}
+        first, last = data["studies"]
+        return ShardRecord(**known, studies=(first, last), datasets=dict(data.get("datasets", {})))
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON types; what is empty is left out."""
+        told = asdict(self)
+        if not self.datasets:
+            del told["datasets"]
+        return told
 
     @property
     def writer(self) -> int:
@@ -171,13 +188,12 @@ class Manifest:
             "finished_writers": list(self.finished),
             "studies": self.n_studies,
             "rows": self.rows,
-            "shards": [asdict(shard) for shard in self.shards],
+            "shards": [shard.to_json() for shard in self.shards],
         }
 
     @staticmethod
     def from_json(data: Any) -> Manifest:
         """The inverse of :meth:`to_json`; KeyError or TypeError if a field is missing or of another kind."""
-        names = {f.name for f in fields(ShardRecord)}
         grid = data["model"].get("grid")
         config = StoreConfig(
             model_name=data["model"]["name"],
@@ -191,10 +207,9 @@ class Manifest:
             grid=None if grid is None else (int(grid[0]), int(grid[1])),
             compression=data.get("compression", NONE),
         )
-        shards = [{key: value for key, value in shard.items() if key in names} for shard in data["shards"]]
         return Manifest(
             config=config,
-            shards=tuple(ShardRecord(**{**shard, "studies": tuple(shard["studies"])}) for shard in shards),
+            shards=tuple(ShardRecord.from_json(shard) for shard in data["shards"]),
             finished=tuple(data["finished_writers"]),
             complete=bool(data["complete"]),
             version=int(data["version"]),
@@ -266,11 +281,13 @@ def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
         )
     require_plugin(manifest.config.compression, directory)
     for shard in manifest.shards:
-        _check_size(directory / shard.file, shard.bytes)
+        require_shard(directory, shard)
     return manifest
 
 
-def _check_size(path: Path, expected: int) -> None:
+def require_shard(directory: Path, shard: ShardRecord) -> None:
+    """Raise InputError naming the file if a shard that the manifest lists is missing or of another size."""
+    path, expected = directory / shard.file, shard.bytes
     if not path.is_file():
         raise InputError(f"{path}: this shard is missing; restore it or cache anew")
     size = path.stat().st_size

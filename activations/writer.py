@@ -15,8 +15,8 @@ import torch
 
 from activations import studies_files
 from activations.encoding import block_rows, decode, encode
-from activations.files import exclusive, storage_errors
-from activations.manifest import Manifest, ShardRecord, StoreConfig, read_manifest
+from activations.files import exclusive, make_folder, storage_errors
+from activations.manifest import Manifest, ShardRecord, StoreConfig, read_manifest, require_shard
 from activations.roles import TokenTable
 from activations.shard import TOKEN_COLUMNS, ShardFile, shard_name
 from radiology.errors import InputError
@@ -50,7 +50,8 @@ class StoreWriter:
     is closed by the first :meth:`add` that brings it to ``shard_rows`` rows or 256 studies, so it holds whole studies.
 
     Raises:
-        InputError: the store there was written with another configuration, or another process is writing it.
+        InputError: the store there was written with another configuration, another process is writing it, or a
+            finished shard of this writer is missing or cut off.
         OSError: the disk refuses; finished shards stay and the same command goes on from them.
     """
 
@@ -89,7 +90,7 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         with storage_errors(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self.directory)
         try:
             alone = self._locks.enter_context(exclusive(self.directory / f".writer-{self.rank:05d}.lock", wait=False))
             if not alone:
@@ -98,6 +99,8 @@ class StoreWriter:
                 )
             manifest = self._update_manifest(lambda there: there)
             self._shards, self.complete = list(manifest.shards_of(self.rank)), manifest.complete
+            for shard in self._shards:  # before a model runs for the studies behind them
+                require_shard(self.directory, shard)
             self._remove_unfinished()
         except BaseException:
             self._locks.close()
@@ -156,10 +159,10 @@ class StoreWriter:
             return
         number = len(self._shards)
         studies_files.write_part(self.directory, self.rank, number, self._records)
-        size, digest = self._shard.publish()
+        size, digest, datasets = self._shard.publish()
         span = (int(self._records[0]["study"]), int(self._records[-1]["study"]))
         self._shards.append(
-            ShardRecord(self._shard.path.name, self._shard.rows, size, digest, span, len(self._records))
+            ShardRecord(self._shard.path.name, self._shard.rows, size, digest, span, len(self._records), datasets)
         )
         self._shard, self._records = None, []
         self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=False))
