@@ -5,7 +5,7 @@ Rows are cut into blocks that are cheap to read (about 1 MiB). An epoch permutes
 counting, without reading what comes before it.
 
 In memory are at any time two pools as stored (the one in use and the next, which threads read meanwhile), one block
-a thread, and the batch.
+a thread, and the batch. Memory of batches that nobody holds any more is used for the next ones.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from activations.manifest import DTYPES
+from activations.memory import Recycled
 from activations.stored_rows import READERS
 from radiology.errors import InputError
 
@@ -168,22 +169,24 @@ def _batches(
     place: Place,
     decode: Callable[[np.ndarray], torch.Tensor],
 ) -> Iterator[torch.Tensor]:
-    share = slice(place.rank, None, place.world)
-    need = batch_size * place.world
-    carried: list[np.ndarray] = []
+    memory, need = Recycled(), batch_size * place.world
+    batch_nd: np.ndarray | None = None
+    seen = mine = 0  # rows of this batch so far: of all ranks, and of this one
     for stored_nd, order in pools:
         at = 0
         while at < len(order):
-            taken = order[at : at + need - sum(map(len, carried))]
-            at += len(taken)
-            carried.append(taken_rows := stored_nd[taken])
-            if sum(map(len, carried)) == need:
-                yield decode((np.concatenate(carried) if len(carried) > 1 else taken_rows)[share])
-                carried = []
-    if carried:
-        rest_nd = np.concatenate(carried)[share]
-        if len(rest_nd):
-            yield decode(rest_nd)
+            if batch_nd is None:
+                batch_nd = memory.empty((batch_size, *stored_nd.shape[1:]), stored_nd.dtype)
+            taken = order[at : at + need - seen]
+            share = taken[(place.rank - seen) % place.world :: place.world]
+            # "clip" spares a buffer; no number is out of range
+            np.take(stored_nd, share, axis=0, out=batch_nd[mine : mine + len(share)], mode="clip")
+            at, seen, mine = at + len(taken), seen + len(taken), mine + len(share)
+            if seen == need:
+                yield decode(batch_nd)
+                batch_nd, seen, mine = None, 0, 0
+    if batch_nd is not None and mine:
+        yield decode(batch_nd[:mine])
 
 
 def _pools(plan: Plan, place: Place, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -18,6 +18,7 @@ from activations.encoding import as_tensor, block_rows, decode
 from activations.filters import RoleSpec, as_roles, in_studies
 from activations.hooks import canonical_site
 from activations.manifest import open_manifest
+from activations.memory import Recycled
 from activations.shard import TOKEN_COLUMNS, checksum
 from activations.stored_rows import StoredRows
 from radiology.errors import InputError
@@ -126,11 +127,11 @@ class ActivationStore:
         if rows < 1:
             raise InputError(f"rows: {rows}; a chunk has at least one row")
         self.width(site)
-        spans = self._stored.spans(rows)
+        spans, memory = self._stored.spans(rows), Recycled()
         with closing(self._stored.in_order(canonical_site(site), spans)) as stream:
             for (start, stop), stored_nd in zip(spans, stream, strict=True):
                 tokens = {name: self.column(name)[start:stop] for name in columns}
-                yield Chunk(slice(start, stop), decode(stored_nd, self.dtype).numpy(), tokens)
+                yield Chunk(slice(start, stop), decode(stored_nd, self.dtype, memory).numpy(), tokens)
 
     def read(self, site: str, row_indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Rows of a site in the order asked for, (n, d) float32. Neighbouring rows cost one read."""
@@ -261,8 +262,10 @@ class ActivationStore:
         if dtype not in (torch.float32, own):
             raise InputError(f"dtype: {dtype} is neither float32 nor the store's own {self.dtype}")
 
+        memory = Recycled()
+
         def decoded(rows_nd: np.ndarray) -> torch.Tensor:
-            return as_tensor(rows_nd, self.dtype) if dtype == own else decode(rows_nd, self.dtype)
+            return as_tensor(rows_nd, self.dtype) if dtype == own else decode(rows_nd, self.dtype, memory)
 
         name = canonical_site(site)
 

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from activations.writer import StoreWriter, StudyRows
 WIDTH, BATCH, SEED, SITE = 4096, 2048, 3, "language.0"
 ROW_BYTES = 2 * WIDTH
 RAW_BYTES = 8 << 20
-STUDY_ROWS, SHARD_ROWS, BLOCK_ROWS = 1024, 65_536, 1024
+SHARD_ROWS, BLOCK_ROWS, STUDIES_AT_A_TIME = 65_536, 1024, 16
 #: SAELens: rows of a sequence, sequences read at a time, sequences in the mixing buffer (128 MiB as stored, like our
 #: pool). Its cache cannot hold bfloat16; float16 has as many bytes.
 CONTEXT, AT_A_TIME, IN_BUFFER = 128, 16, 128
@@ -76,17 +77,20 @@ def write_past_memory(folder: Path, rows: int, source: Iterator[tuple[int, torch
 
 
 def write_store(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]]) -> None:
+    """As caching does: the studies of one pass of the model at a time."""
     config = StoreConfig("synthetic", "benchmark", {SITE: WIDTH}, "bfloat16", (Role.REPORT,))
     with StoreWriter(folder, config, shard_rows=SHARD_ROWS) as writer:
-        for start, block_nd in source:
-            n, number = len(block_nd), start // STUDY_ROWS
-            none = np.full(n, -1, np.int16)
-            table = TokenTable(
-                np.zeros(n, np.int32), np.full(n, Role.REPORT, np.uint8), none.astype(np.int8), none, none
-            )
-            names = {"study_id": f"s{number}", "patient_id": f"p{number}", "terms": "phantom", "split": "train"}
-            writer.add([StudyRows({"study": number, "rows": n, **names}, table, np.arange(n), {SITE: block_nd})])
+        while studies := [_study(start, block_nd) for start, block_nd in islice(source, STUDIES_AT_A_TIME)]:
+            writer.add(studies)
         writer.finish()
+
+
+def _study(start: int, block_nd: torch.Tensor) -> StudyRows:
+    n, number = len(block_nd), start // BLOCK_ROWS
+    none = np.full(n, -1, np.int16)
+    table = TokenTable(np.zeros(n, np.int32), np.full(n, Role.REPORT, np.uint8), none.astype(np.int8), none, none)
+    names = {"study_id": f"s{number}", "patient_id": f"p{number}", "terms": "phantom", "split": "train"}
+    return StudyRows({"study": number, "rows": n, **names}, table, np.arange(n), {SITE: block_nd})
 
 
 def write_safetensors(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]]) -> None:
