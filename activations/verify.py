@@ -11,7 +11,8 @@ import numpy as np
 
 from activations.compression import require_plugin
 from activations.encoding import block_rows, decode
-from activations.manifest import DTYPES, Manifest, ShardRecord, read_manifest
+from activations.manifest import DTYPES, FORMAT, VERSION, Manifest, ShardRecord, read_manifest
+from activations.roles import Role
 from activations.shard import TOKEN_COLUMNS, checksum, dataset_digest
 from activations.studies_files import FILE_NAME, read_records
 from radiology.errors import InputError
@@ -66,7 +67,11 @@ def _shard_damages(path: Path, shard: ShardRecord, manifest: Manifest, rows_of: 
     sound = checksum(path) == shard.checksum
     try:
         with h5py.File(path) as file:
-            found = [*_dataset_damages(file, shard, manifest), *_study_damages(file, shard, manifest, rows_of)]
+            found = [
+                *_attribute_damages(file, manifest),
+                *_dataset_damages(file, shard, manifest),
+                *_study_damages(file, shard, manifest, rows_of),
+            ]
     except _UNREADABLE as error:
         found = [f"cannot be read as HDF5, its own structure is damaged ({error})"]
     if not sound and not found:
@@ -91,6 +96,14 @@ def _expected(shard: ShardRecord, manifest: Manifest) -> dict[str, tuple[tuple[i
         **{f"norms/{site}": ((shard.rows,), np.dtype("<f4")) for site in config.sites},
         **{f"tokens/{name}": ((shard.rows,), dtype) for name, dtype in TOKEN_COLUMNS.items()},
     }
+
+
+def _attribute_damages(file: h5py.File, manifest: Manifest) -> Iterator[str]:
+    """The file says itself of which store it is: a shard of another may have been put in its place."""
+    expected = {"format": FORMAT, "version": VERSION, "config_hash": manifest.config.hash}
+    for name, value in expected.items():
+        if file.attrs.get(name) != value:
+            yield f"attribute {name} is {file.attrs.get(name)!r}, not {value!r}"
 
 
 def _dataset_damages(file: h5py.File, shard: ShardRecord, manifest: Manifest) -> Iterator[str]:
@@ -151,6 +164,8 @@ def _study_damages(file: h5py.File, shard: ShardRecord, manifest: Manifest, rows
         yield f"tokens/study: studies of another writer than {shard.writer}"
     if strange := sorted(set(roles.tolist()) - {int(role) for role in manifest.config.roles}):
         yield f"tokens/role: {strange} are not among the roles of the manifest"
+    if np.any((file["tokens/image"][:] >= 0) != (roles == Role.IMAGE)):
+        yield "tokens/image: not all image tokens, and only those, have an image"
     for study, rows in zip(*np.unique(studies, return_counts=True), strict=True):
         if int(study) in rows_of:
             yield f"tokens/study: study {study} has rows in another shard too"

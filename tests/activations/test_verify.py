@@ -66,7 +66,7 @@ def test_the_lowest_bit_of_any_dataset_names_shard_and_dataset_and_nothing_else(
     assert len(names) == 2 * 2 + 7
     for name in names:
         flip(path, name, 0, mask=1)
-        (line,) = [line for line in damages(copy) if "its rows" in line]
+        (line,) = [line for line in damages(copy) if "its rows" in line]  # what follows from the wrong value is more
         assert f"00001.h5: checksum differs from the manifest: {name.replace('sites/', 'site ')}: " in line
         path.write_bytes(whole)
 
@@ -109,3 +109,11 @@ def test_a_manifest_and_a_table_that_disagree_are_listed(copy: Path) -> None:
     rows_line, table_line = damages(copy)
     assert "rows is 1" in rows_line
     assert "the first is 7" in table_line
+
+
+def test_a_shard_of_another_store_in_the_place_of_one_is_told(copy: Path) -> None:
+    path = copy / "shard-00000-00001.h5"
+    config_hash = json.loads((copy / "manifest.json").read_text())["config_hash"].encode()
+    assert path.read_bytes().count(config_hash) == 1
+    path.write_bytes(path.read_bytes().replace(config_hash, b"0" * 16))
+    assert any("00001.h5: " in line and "attribute config_hash is '0000" in line for line in damages(copy))
