@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from activations.caching import StoreSummary, cache_activations
+    from activations.caching import cache_activations
     from activations.hooks import capture, rows_for
     from activations.models import open_model
     from activations.roles import IMAGE_NAMES, Role, TokenTable, parse_roles
     from activations.store import ActivationStore
     from activations.studies_table import StudyIndex
+    from activations.summary import StoreSummary
 
 _HOMES = {
     "open_model": "activations.models",
@@ -25,7 +26,7 @@ _HOMES = {
     "capture": "activations.hooks",
     "rows_for": "activations.hooks",
     "cache_activations": "activations.caching",
-    "StoreSummary": "activations.caching",
+    "StoreSummary": "activations.summary",
     "ActivationStore": "activations.store",
     "StudyIndex": "activations.studies_table",
 }

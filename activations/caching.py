@@ -19,10 +19,11 @@ from activations.estimate import Announce, expect, wait_for_devices
 from activations.hooks import is_image_site, positions_for, resolve_sites
 from activations.manifest import StoreConfig
 from activations.models.base import ReportModel
-from activations.passes import GENERATED, generating, teacher_forced
+from activations.passes import generating, teacher_forced
 from activations.roles import Role, TokenTable
-from activations.store import ActivationStore, RoleSpec, as_roles
+from activations.store import RoleSpec, as_roles
 from activations.studies_table import base_record, preview_columns
+from activations.summary import StoreSummary, require_rows, summarize
 from activations.write_behind import WriteBehind
 from activations.writer import DEFAULT_SHARD_ROWS, StoreWriter, StudyRows
 from radiology.errors import InputError
@@ -44,32 +45,6 @@ _COMPARED = (
     "labels",
     "metadata",
 )
-
-
-@dataclass(frozen=True)
-class StoreSummary:
-    """What a call of :func:`cache_activations` left behind.
-
-    Attributes:
-        studies, rows, bytes: of the whole store.
-        rows_by_role: role name → rows; a wanted role that no token had is there with 0.
-        studies_without_rows: studies of which no token had a wanted role.
-        generated_reports: studies whose report the model wrote, since the source has none or in mode ``generate``.
-        written_now: studies that this call added; the others were there.
-        complete: False while other writers are at work.
-        waited: seconds in which the model stood still because the disk did not keep up.
-    """
-
-    directory: Path
-    studies: int
-    rows: int
-    bytes: int
-    rows_by_role: Mapping[str, int]
-    studies_without_rows: int
-    generated_reports: int
-    written_now: int
-    complete: bool
-    waited: float
 
 
 def cache_activations(
@@ -131,10 +106,9 @@ def cache_activations(
             written = _fill(options, mine, done, behind, told)
             if not writer.complete:
                 behind.drain()
-                _require_rows(writer.rows, world == 1, directory, config)
+                require_rows(writer.rows, world == 1, directory, config)
                 behind.finish()
-        complete = writer.complete
-    return _summary(directory, config, written, complete, behind.waited)
+    return summarize(directory, written_now=written, waited=behind.waited)
 
 
 def _fill(options: _Options, mine: Iterator[_Numbered], done: int, behind: WriteBehind, told: _Told) -> int:
@@ -283,23 +257,3 @@ def _pick(rows_nd: torch.Tensor, positions: np.ndarray, kept: np.ndarray) -> tor
 
 def _subset(table: TokenTable, positions: np.ndarray) -> TokenTable:
     return TokenTable(*(getattr(table, field.name)[positions] for field in dataclasses.fields(TokenTable)))
-
-
-def _summary(directory: Path, config: StoreConfig, written: int, complete: bool, waited: float) -> StoreSummary:
-    with ActivationStore(directory, allow_incomplete=True) as store:
-        roles = store.column("role")
-        by_role = {role.name.lower(): int((roles == int(role)).sum()) for role in config.roles}
-        manifest, studies, rows = store.manifest, store.n_studies, store.rows
-    without = generated = 0
-    for record in studies_files.all_records(directory, manifest, ("rows", "report_source")):
-        without += record["rows"] == 0
-        generated += record["report_source"] == GENERATED
-    _require_rows(rows, complete, directory, config)
-    size = sum(shard.bytes for shard in manifest.shards)
-    return StoreSummary(directory, studies, rows, size, by_role, without, generated, written, complete, waited)
-
-
-def _require_rows(rows: int, known: bool, directory: Path, config: StoreConfig) -> None:
-    if known and not rows:
-        wanted = ", ".join(role.name.lower() for role in config.roles)
-        raise InputError(f"roles: no token of any study has one of the roles {wanted}; ask for others ({directory})")

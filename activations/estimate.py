@@ -13,6 +13,7 @@ import torch
 
 from activations.encoding import block_rows
 from activations.manifest import DTYPES, StoreConfig, read_manifest
+from activations.room import size
 from activations.shard import COLUMN_CHUNK, TOKEN_COLUMNS
 from activations.writer import SHARD_STUDIES, StoreWriter, StudyRows
 
@@ -54,7 +55,7 @@ class Estimate:
             raise OSError(
                 errno.ENOSPC,
                 f"{directory}: the disk has too little room: {self.rows:,} rows of {self.studies:,} studies to come "
-                f"need about {_size(self.needed_bytes)} ({self.needed_bytes:,} bytes), {_size(self.free_bytes)} "
+                f"need about {size(self.needed_bytes)} ({self.needed_bytes:,} bytes), {size(self.free_bytes)} "
                 f"({self.free_bytes:,} bytes) are free. Free space and run the same command again, or choose another "
                 "run directory, fewer studies, sites or roles",
             )
@@ -112,11 +113,3 @@ def _rounded_up(rows: int, chunk: int) -> int:
 def _record_bytes(study: StudyRows) -> int:
     """Bytes of a row of the study table; its previews are most of it, and are compressed already."""
     return sum(len(value) for value in study.record.values() if isinstance(value, (bytes, str)))
-
-
-def _size(count: int) -> str:
-    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        del units[0]
-    return f"{size:,.{1 if size < 100 else 0}f} {units[0]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from activations.compression import COMPRESSIONS, NONE, require_plugin
 from activations.files import write_atomically
+from activations.manifest_form import check_form
 from activations.roles import Role
 from radiology.errors import InputError
 
@@ -92,8 +93,8 @@ class StoreConfig:
 
     def require_equal(self, asked: StoreConfig, directory: Path) -> None:
         """Raise InputError naming the first field in which ``asked`` differs from this store."""
-        there, wanted = self.compared(), asked.compared()
-        for name, value in there.items():
+        wanted = asked.compared()
+        for name, value in self.compared().items():
             if value != wanted[name]:
                 raise InputError(
                     f"{directory}: {name} differs: the store there was written with {value!r}, now {wanted[name]!r} is "
@@ -106,6 +107,7 @@ class ShardRecord:
     """One finished shard: its file, rows, size in bytes, checksum (``xxh3_128:`` and hex), and its studies.
 
     ``studies`` is (first, last) study number, both included; ``n_studies`` counts those of this shard's writer between.
+    ``datasets`` is path in the file → digest of its rows, to tell which one a damage has hit; empty in older stores.
     """
 
     file: str
@@ -114,6 +116,21 @@ class ShardRecord:
     checksum: str
     studies: tuple[int, int]
     n_studies: int
+    datasets: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ShardRecord:
+        """The inverse of :meth:`to_json`; fields that are not known are ignored."""
+        known = {key: data[key] for key in ("file", "rows", "bytes", "checksum", "n_studies")}
+        first, last = data["studies"]
+        return ShardRecord(**known, studies=(first, last), datasets=dict(data.get("datasets", {})))
+
+    def to_json(self) -> dict[str, Any]:
+        """In JSON types; what is empty is left out."""
+        told = asdict(self)
+        if not self.datasets:
+            del told["datasets"]
+        return told
 
     @property
     def writer(self) -> int:
@@ -171,33 +188,35 @@ class Manifest:
             "finished_writers": list(self.finished),
             "studies": self.n_studies,
             "rows": self.rows,
-            "shards": [asdict(shard) for shard in self.shards],
+            "shards": [shard.to_json() for shard in self.shards],
         }
 
     @staticmethod
     def from_json(data: Any) -> Manifest:
-        """The inverse of :meth:`to_json`; KeyError or TypeError if a field is missing or of another kind."""
-        names = {f.name for f in fields(ShardRecord)}
+        """The inverse of :meth:`to_json`; ValueError if a field is missing or of another form."""
+        check_form(data, "")
         grid = data["model"].get("grid")
+        sites = {site["name"]: site["width"] for site in data["sites"]}
+        if len(sites) != len(data["sites"]):
+            raise ValueError("sites has a name twice")
         config = StoreConfig(
             model_name=data["model"]["name"],
             fingerprint=data["model"]["fingerprint"],
-            sites={site["name"]: int(site["width"]) for site in data["sites"]},
+            sites=sites,
             dtype=data["dtype"],
             roles=tuple(Role[name.upper()] for name in data["roles"]),
             mode=data["mode"],
             max_new_tokens=data["max_new_tokens"],
             writers=data["writers"],
-            grid=None if grid is None else (int(grid[0]), int(grid[1])),
+            grid=None if grid is None else (grid[0], grid[1]),
             compression=data.get("compression", NONE),
         )
-        shards = [{key: value for key, value in shard.items() if key in names} for shard in data["shards"]]
         return Manifest(
             config=config,
-            shards=tuple(ShardRecord(**{**shard, "studies": tuple(shard["studies"])}) for shard in shards),
+            shards=tuple(ShardRecord.from_json(shard) for shard in data["shards"]),
             finished=tuple(data["finished_writers"]),
-            complete=bool(data["complete"]),
-            version=int(data["version"]),
+            complete=data["complete"],
+            version=data["version"],
         )
 
     def write(self, directory: Path) -> None:
@@ -231,7 +250,7 @@ def read_manifest(directory: Path, *, check: bool = True) -> Manifest | None:
         manifest = Manifest.from_json(data)
         if check:
             _check_repeated(manifest, data)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except ValueError as error:
         raise _damaged(path, error) from error
     return manifest
 
@@ -245,7 +264,7 @@ def _check_repeated(manifest: Manifest, data: Mapping[str, Any]) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: damaged manifest ({type(error).__name__}: {error}); cache anew")
+    return InputError(f"{path}: damaged manifest ({error or type(error).__name__}); cache anew")
 
 
 def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
@@ -266,15 +285,14 @@ def open_manifest(directory: Path, *, allow_incomplete: bool) -> Manifest:
         )
     require_plugin(manifest.config.compression, directory)
     for shard in manifest.shards:
-        _check_size(directory / shard.file, shard.bytes)
+        require_shard(directory, shard)
     return manifest
 
 
-def _check_size(path: Path, expected: int) -> None:
+def require_shard(directory: Path, shard: ShardRecord) -> None:
+    """Raise InputError naming the file if a shard that the manifest lists is missing or of another size."""
+    path = directory / shard.file
     if not path.is_file():
         raise InputError(f"{path}: this shard is missing; restore it or cache anew")
-    size = path.stat().st_size
-    if size != expected:
-        raise InputError(
-            f"{path}: this shard has {size} bytes, the manifest says {expected}; it is cut off, cache anew"
-        )
+    if (size := path.stat().st_size) != shard.bytes:
+        raise InputError(f"{path}: this shard has {size} bytes, not {shard.bytes}; it is cut off, cache anew")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from activations import shuffle
-from activations.norms import norm_table, outlier_limit
+from activations.norms import limit_of, norm_table, outlier_places
 from activations.store import ActivationStore
 from activations.studies_files import all_records
 
@@ -17,7 +17,9 @@ def describe(directory: Path, batch_size: int = 2048, seed: int = 0) -> dict[str
     """Contents, norms and shuffle quality of a store, complete or not, in JSON types.
 
     ``shuffle`` is the entropy of study numbers within a batch against a perfect shuffle of the same rows (1 is
-    perfect), or None where the rows do not fill one batch. ``max_norm`` of a site is what leaves its outliers out.
+    perfect), or None where the rows do not fill one batch. ``max_norm`` of a site is what leaves its outliers out;
+    ``norms`` and ``outliers`` are those of :func:`activations.norms.norm_table` and
+    :func:`activations.norms.outlier_places`.
 
     Raises:
         InputError: no store that can be read.
@@ -52,10 +54,12 @@ def _site(store: ActivationStore, site: str, batch_size: int, seed: int) -> dict
     if store.rows >= batch_size:
         plan = store.plan(site, np.ones(store.rows, dtype=bool), seed)
         quality = shuffle.mixing(plan, store.column("study"), batch_size)
-    return {
-        "name": site,
-        "width": store.width(site),
-        "max_norm": outlier_limit(store, site) if store.rows else None,
-        "norms": norm_table(store, site).to_dict(orient="index") if store.rows else {},
-        "shuffle": quality,
-    }
+    told: dict[str, Any] = {"max_norm": None, "norms": {}, "outliers": {}}
+    if store.rows:
+        table = norm_table(store, site)
+        told = {
+            "max_norm": limit_of(table),
+            "norms": table.to_dict(orient="index"),
+            "outliers": outlier_places(store, site, table),
+        }
+    return {"name": site, "width": store.width(site), **told, "shuffle": quality}

@@ -39,10 +39,15 @@ def shard_name(writer: int, number: int) -> str:
 
 
 class _Column:
-    """A growing dataset that is written in whole chunks, so that no chunk is read back to be completed."""
+    """A growing dataset that is written in whole chunks, so that no chunk is read back to be completed.
+
+    ``digest`` is that of the rows written so far.
+    """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset = dataset
+        self._filtered = bool(dataset.id.get_create_plist().get_nfilters())
+        self.digest = xxhash.xxh3_128()
         self._waiting: list[np.ndarray] = []
         self._waiting_rows = 0
 
@@ -63,9 +68,21 @@ class _Column:
         values = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         start = self._dataset.shape[0]
         self._dataset.resize(start + rows, axis=0)
-        self._dataset[start:] = values[:rows]
+        now = np.ascontiguousarray(values[:rows], self._dataset.dtype)
+        self._put(start, now)
+        self.digest.update(now)
         self._waiting = [values[rows:].copy()] if rows < len(values) else []
         self._waiting_rows -= rows
+
+    def _put(self, start: int, now: np.ndarray) -> None:
+        """Whole chunks of plain rows go to the file as they are; HDF5 would copy them into its cache first."""
+        chunk = self._dataset.chunks
+        if len(now) % chunk[0] or now.shape[1:] != chunk[1:] or self._filtered:
+            self._dataset[start:] = now
+            return
+        for first in range(0, len(now), chunk[0]):
+            place = (start + first, *(0 for _ in chunk[1:]))
+            self._dataset.id.write_direct_chunk(place, now[first : first + chunk[0]])
 
 
 class ShardFile:
@@ -118,8 +135,8 @@ class ShardFile:
             self._bytes.check()
         self.rows += next(iter(lengths.values()))
 
-    def publish(self) -> tuple[int, str]:
-        """Flush, close and name the file; gives its size in bytes and its checksum."""
+    def publish(self) -> tuple[int, str, dict[str, str]]:
+        """Flush, close and name the file; gives its size in bytes, its checksum, and the digest of every dataset."""
         with storage_errors(self.path):
             for column in self._columns.values():
                 column.flush()
@@ -128,7 +145,7 @@ class ShardFile:
             self._bytes.close()
             size, digest = self._temporary.stat().st_size, checksum(self._temporary)
             publish(self._temporary, self.path)
-        return size, digest
+        return size, digest, {path: _told(column.digest) for path, column in self._columns.items()}
 
     def discard(self) -> None:
         """Drop the shard in hand. Never raises: it is called while another error is on its way."""
@@ -182,4 +199,21 @@ def checksum(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             digest.update(block)
+    return _told(digest)
+
+
+def dataset_digest(dataset: h5py.Dataset) -> str:
+    """Digest of a dataset's rows as stored: uncompressed, in row order, little-endian; chunk by chunk.
+
+    Raises:
+        OSError or RuntimeError: HDF5 cannot read it.
+    """
+    digest = xxhash.xxh3_128()
+    step = (dataset.chunks or (1024,))[0]
+    for start in range(0, dataset.shape[0], step):
+        digest.update(np.ascontiguousarray(dataset[start : start + step]))
+    return _told(digest)
+
+
+def _told(digest: xxhash.xxh3_128) -> str:
     return f"xxh3_128:{digest.hexdigest()}"

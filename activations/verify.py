@@ -11,20 +11,24 @@ import numpy as np
 
 from activations.compression import require_plugin
 from activations.encoding import block_rows, decode
-from activations.manifest import DTYPES, Manifest, ShardRecord, read_manifest
-from activations.shard import TOKEN_COLUMNS, checksum
+from activations.manifest import DTYPES, FORMAT, VERSION, Manifest, ShardRecord, read_manifest
+from activations.roles import Role
+from activations.shard import TOKEN_COLUMNS, checksum, dataset_digest
 from activations.studies_files import FILE_NAME, read_records
 from radiology.errors import InputError
 
 #: Stored norms are float32 sums over a row, in whatever order the writing machine added.
 NORM_TOLERANCE = 1e-5
+#: What h5py raises where the structure of a file is damaged.
+_UNREADABLE = (OSError, KeyError, RuntimeError, ValueError)
 
 
 def damages(directory: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[str]:
     """Everything of a store that is not as ``docs/activation-store.md`` says, one sentence each.
 
-    A damaged shard is searched for the dataset that is hit: rows of a site that are not finite, or no longer have their
-    stored norm, name the site. An altered last bit may leave the norm as it was; then all datasets are named.
+    A damaged shard is searched for the dataset that is hit, by the digests that the manifest has of each. In a store
+    that was written without them, rows of a site that are not finite, or no longer have their stored norm, name the
+    site; an altered last bit may leave the norm as it was, and then all datasets are named.
 
     Raises:
         InputError: there is no manifest, it cannot be read, or the package of its compression is missing.
@@ -63,25 +67,49 @@ def _shard_damages(path: Path, shard: ShardRecord, manifest: Manifest, rows_of: 
     sound = checksum(path) == shard.checksum
     try:
         with h5py.File(path) as file:
-            found = [*_dataset_damages(file, shard, manifest), *_study_damages(file, shard, manifest, rows_of)]
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        found = [f"cannot be read as HDF5 ({error})"]
+            found = [
+                *_attribute_damages(file, manifest),
+                *_dataset_damages(file, shard, manifest),
+                *_study_damages(file, shard, manifest, rows_of),
+            ]
+    except _UNREADABLE as error:
+        found = [f"cannot be read as HDF5, its own structure is damaged ({error})"]
     if not sound and not found:
-        sites = ", ".join(manifest.config.sites)
-        found = [f"no value gives away where: any of the sites {sites}, a token column, or HDF5's own structure"]
+        found = [_somewhere(shard, manifest)]
     prefix = "" if sound else "checksum differs from the manifest: "
     yield from (f"{path}: {prefix}{what}" for what in found)
 
 
+def _somewhere(shard: ShardRecord, manifest: Manifest) -> str:
+    """What is left to say of a file that is not as written although no dataset shows it."""
+    if set(shard.datasets) >= set(_expected(shard, manifest)):
+        return "all datasets are as written; HDF5's own structure, or space that it does not use, is hit"
+    sites = ", ".join(manifest.config.sites)
+    return f"no value gives away where: any of the sites {sites}, a token column, or HDF5's own structure"
+
+
+def _expected(shard: ShardRecord, manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Path of every dataset of a shard → shape and type."""
+    config = manifest.config
+    return {
+        **{f"sites/{site}": ((shard.rows, width), DTYPES[config.dtype]) for site, width in config.sites.items()},
+        **{f"norms/{site}": ((shard.rows,), np.dtype("<f4")) for site in config.sites},
+        **{f"tokens/{name}": ((shard.rows,), dtype) for name, dtype in TOKEN_COLUMNS.items()},
+    }
+
+
+def _attribute_damages(file: h5py.File, manifest: Manifest) -> Iterator[str]:
+    """The file says itself of which store it is: a shard of another may have been put in its place."""
+    expected = {"format": FORMAT, "version": VERSION, "config_hash": manifest.config.hash}
+    for name, value in expected.items():
+        if file.attrs.get(name) != value:
+            yield f"attribute {name} is {file.attrs.get(name)!r}, not {value!r}"
+
+
 def _dataset_damages(file: h5py.File, shard: ShardRecord, manifest: Manifest) -> Iterator[str]:
     config = manifest.config
-    expected: dict[str, tuple[tuple[int, ...], np.dtype]] = {
-        f"sites/{site}": ((shard.rows, width), DTYPES[config.dtype]) for site, width in config.sites.items()
-    }
-    expected |= {f"norms/{site}": ((shard.rows,), np.dtype("<f4")) for site in config.sites}
-    expected |= {f"tokens/{name}": ((shard.rows,), dtype) for name, dtype in TOKEN_COLUMNS.items()}
     bad = set()
-    for name, (shape, dtype) in expected.items():
+    for name, (shape, dtype) in _expected(shard, manifest).items():
         dataset = file.get(name)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != dtype:
             there = f"{dataset.shape} {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "missing"
@@ -89,9 +117,23 @@ def _dataset_damages(file: h5py.File, shard: ShardRecord, manifest: Manifest) ->
             yield f"{name} is {there}, not {shape} {dtype}"
         elif name.startswith("sites/") and dataset.attrs.get("dtype") != config.dtype:
             yield f"{name}: attribute dtype is {dataset.attrs.get('dtype')!r}, not {config.dtype!r}"
+        elif changed := _changed(dataset, shard.datasets.get(name)):
+            bad.add(name)
+            yield f"{name.replace('sites/', 'site ')}: {changed}"
     for site in config.sites:
         if not bad & {f"sites/{site}", f"norms/{site}"}:
             yield from _row_damages(file, site, config.dtype)
+
+
+def _changed(dataset: h5py.Dataset, told: str | None) -> str | None:
+    """What is wrong with the rows of a dataset by its digest; None if nothing is, or there is no digest."""
+    if told is None:
+        return None
+    try:
+        sound = dataset_digest(dataset) == told
+    except _UNREADABLE as error:
+        return f"cannot be read ({error})"
+    return None if sound else "its rows (or HDF5's index of them) are not those that were written"
 
 
 def _row_damages(file: h5py.File, site: str, dtype: str) -> Iterator[str]:
@@ -107,7 +149,7 @@ def _row_damages(file: h5py.File, site: str, dtype: str) -> Iterator[str]:
             if not fits.all():
                 first = start + int(np.argmin(fits)) if first < 0 else first
                 wrong += int((~fits).sum())
-    except (OSError, RuntimeError) as error:
+    except _UNREADABLE as error:
         yield f"site {site}: cannot be read ({error})"
     if wrong:
         yield f"site {site}: {wrong} rows are not finite or do not have their stored norm, the first is row {first}"
@@ -122,6 +164,8 @@ def _study_damages(file: h5py.File, shard: ShardRecord, manifest: Manifest, rows
         yield f"tokens/study: studies of another writer than {shard.writer}"
     if strange := sorted(set(roles.tolist()) - {int(role) for role in manifest.config.roles}):
         yield f"tokens/role: {strange} are not among the roles of the manifest"
+    if np.any((file["tokens/image"][:] >= 0) != (roles == Role.IMAGE)):
+        yield "tokens/image: not all image tokens, and only those, have an image"
     for study, rows in zip(*np.unique(studies, return_counts=True), strict=True):
         if int(study) in rows_of:
             yield f"tokens/study: study {study} has rows in another shard too"

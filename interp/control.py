@@ -30,7 +30,7 @@ def control_cache_config(run: Run) -> CacheConfig:
     config = restored(CacheConfig, run.config_of("cache"))
     own = tuple(spec for spec in config.studies if spec not in config.generated_sources)
     twin = "phantom:random" if config.model.startswith("phantom") else f"{config.model}:random"
-    return replace(config, model=twin, studies=own, generated_sources=())
+    return replace(config, model=twin, studies=own, generated_sources=(), merged_from=())
 
 
 def make_control(run: Run, names: Sequence[str], work: Work, *, batch_size: int = 16) -> Run:

@@ -120,6 +120,8 @@ class Run(RunContents):
         """
         stage = self.stage(name)
         if stage is None or not self.is_done(name):
+            if stage is not None and stage.config.get("merged_from"):
+                raise InputError(f"{self.path}: merging is not done. Run the same `interp store merge` to finish it.")
             command = COMMAND_OF_STAGE.get(name.split(":")[0], "interp demo")
             raise InputError(f"{self.path}: stage {name!r} is not done. Run `{command} --run {self.path}` first.")
         return stage

@@ -49,6 +49,7 @@ class CacheConfig:
         generated_sources: sources whose own reports are ignored, so that the model writes them.
         model_dtype: number format of the model's weights; None is float32 on a CPU, elsewhere the checkpoint's own.
         compression: of the rows on disk, ``none``, ``blosc2`` or ``bitshuffle``; their values stay the same.
+        merged_from: digests of the stores that the run was joined from (``interp store merge``), not cached.
     """
 
     model: str
@@ -61,6 +62,7 @@ class CacheConfig:
     generated_sources: tuple[str, ...] = ()
     model_dtype: str | None = later(None)
     compression: str = later("none")
+    merged_from: tuple[str, ...] = later(())
 
     def __post_init__(self) -> None:
         for name in ("studies", "sites"):
@@ -173,8 +175,8 @@ def _lead(run: Run, config: CacheConfig, way: _Way) -> Mapping[str, Any]:
         "rows_by_role": summary.rows_by_role,
         "studies_without_rows": summary.studies_without_rows,
         "generated_reports": summary.generated_reports,
-        "studies_by_source": {name: _stored(run, name) for name in sources},
-        "out_of_world": _out_of_world(config, run),
+        "studies_by_source": {name: stored_studies(run, name) for name in sources},
+        "out_of_world": out_of_world(config.model, run),
         "decisions": {name: dict(decided) for name, source in sources.items() if (decided := decisions(source))},
         "left_out": {name: sum(entry.source == name for entry in left_out.entries) for name in sources},
         "left_out_reasons": [str(entry.what) for entry in left_out.entries[:REASONS_KEPT]],
@@ -277,9 +279,9 @@ def _stored_ids(run: Run) -> frozenset[str]:
     return frozenset(StudyIndex.read(run.path, allow_incomplete=True).frame["study_id"])
 
 
-def _out_of_world(config: CacheConfig, run: Run) -> int:
+def out_of_world(model: str, run: Run) -> int:
     """Studies that are no phantoms, read by a model that knows nothing else: its words about them mean nothing."""
-    if not config.model.startswith("phantom"):
+    if not model.startswith("phantom"):
         return 0
     import pyarrow.parquet as pq
 
@@ -287,7 +289,8 @@ def _out_of_world(config: CacheConfig, run: Run) -> int:
     return sum(one != "phantom" for one in terms)
 
 
-def _stored(run: Run, source: str) -> int:
+def stored_studies(run: Run, source: str) -> int:
+    """Studies of a run that come from a source."""
     import pyarrow.parquet as pq
 
     column = pq.read_table(run.studies_path, columns=["source"]).column("source").to_pylist()

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from activations.caching import StoreSummary, cache_activations
+from activations.caching import cache_activations
 from activations.hooks import capture
 from activations.models.base import ReportModel
 from activations.norms import norm_table, outlier_limit
 from activations.roles import ROLE_PRESETS, Role
 from activations.store import ActivationStore
 from activations.studies_table import StudyIndex
+from activations.summary import StoreSummary
 from radiology.errors import InputError
 from radiology.study import Study
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from activations.caching import StoreSummary, cache_activations
+from activations.caching import cache_activations
 from activations.estimate import Estimate, expect, shard_bytes
 from activations.manifest import StoreConfig, read_manifest
 from activations.models.base import ReportModel
 from activations.roles import Role
 from activations.store import ActivationStore
+from activations.summary import StoreSummary
 from activations.writer import StoreWriter
 from radiology.study import Study
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interp import cli
@@ -37,3 +38,15 @@ def test_verify_ends_with_2_on_damage(tiny_run: Run, tmp_path: Path, capsys: pyt
     captured = capsys.readouterr()
     assert shard.name in captured.out
     assert "Traceback" not in captured.err
+
+
+def test_export_writes_what_numpy_reads(tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    asked = ["store", "export", "--run", str(tiny_run.path), "--to", "npy", "--out", str(out)]
+    assert cli.run([*asked, "--roles", "report", "--float32"]) == 0
+    assert str(out) in capsys.readouterr().out
+    with tiny_run.store as store:
+        rows = np.flatnonzero(store.column("role") == 7)
+        np.testing.assert_array_equal(np.load(out / "sites" / "language.2.npy"), store.read("language.2", rows))
+    assert cli.run(asked) == 2
+    assert "another export" in capsys.readouterr().err
