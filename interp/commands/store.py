@@ -50,7 +50,8 @@ def info(
 ) -> None:
     """Say what a store holds: sites, roles, rows, norms with their outliers, and how well batches are mixed.
 
-    Outliers are rows of more than ten times the median norm of their role: attention sinks and high-norm patches. The
+    Outliers are rows of more than ten times the median norm of their role: attention sinks and high-norm patches. Where
+    there are any, the places that most of them have are named (position and token id, or patch of an image). The
     shuffle's number is the entropy of studies within a batch against a perfect shuffle of the same rows; 1 is perfect.
 
     \b
@@ -148,7 +149,7 @@ def verify(run: StoreOption) -> None:
 
 @app.command("merge", short_help="Join the stores of several runs into a new run.")
 def merge(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Runs, in the order of their studies.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs, in the order of their studies.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The run directory to make; new or empty.")],
     skip_duplicates: Annotated[
         bool,

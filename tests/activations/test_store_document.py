@@ -17,12 +17,14 @@ from activations.shard import TOKEN_COLUMNS
 from activations.store import ActivationStore
 from activations.studies_files import SCHEMA
 
-PAGE = (Path(__file__).parents[2] / "docs" / "activation-store.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "activation-store.md").read_text(encoding="utf-8")
+HOW_TO = (DOCS / "caching.md").read_text(encoding="utf-8")
 
 
-def code_with(words: str) -> str:
-    """The one Python block of the page that holds some words."""
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL) if words in code]
+def code_with(words: str, page: str = PAGE) -> str:
+    """The one Python block of a page that holds some words."""
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if words in code]
     return str(code)
 
 
@@ -51,6 +53,20 @@ def test_lines_of_the_page_read_exports(store_path: Path, tmp_path: Path) -> Non
         bits = acts if to == "npy" else acts.view(torch.int16).numpy().view(np.uint16)
         values_nd = (bits.astype(np.uint32) << 16).view(np.float32)
         np.testing.assert_array_equal(values_nd, store.read("language.1", slice(last, None)))
+
+
+def test_lines_of_the_how_to_choose_rows_by_role_study_and_norm(store_path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    code = (
+        code_with("store.batches(", HOW_TO).replace("RUN", str(store_path.parent)).replace("language.2", "language.1")
+    )
+    exec(code.replace('split"] == "train"', 'study"] < 9'), namespace)
+    store = namespace["store"]
+    rows_nd = np.concatenate([batch.numpy() for batch in namespace["batches"]])
+    keep = (store.column("role") == Role.REPORT) & (store.column("study") < 9)
+    assert 0 < len(rows_nd) == keep.sum()
+    expected_nd = store.read("language.1", np.flatnonzero(keep))
+    assert sorted(map(tuple, rows_nd.tolist())) == sorted(map(tuple, expected_nd.tolist()))
 
 
 def test_page_names_every_column_role_and_image() -> None:

@@ -28,10 +28,10 @@ from radiology.errors import InputError
 from radiology.sources.base import Skipped
 
 SITES = ("language.1", "language.2")
-#: The command as torchrun starts it, but with a shard for every two studies; process 1 ends by SIGKILL once its shard
-#: ``KILL_AFTER`` is there.
+#: The command as torchrun starts it, but with a shard for every two studies; process ``KILLED`` ends by SIGKILL once
+#: the shard ``KILL_AFTER`` is there, and ``FULL`` cannot write more than 50 kB into a file, as if its disk were full.
 COMMAND = """
-import os, signal, sys, threading, time
+import os, resource, signal, sys, threading, time
 from pathlib import Path
 from activations import writer
 from interp import cli
@@ -42,7 +42,10 @@ def kill_after(shard):
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGKILL)
 
-if os.environ["RANK"] == "1" and "KILL_AFTER" in os.environ:
+if os.environ["RANK"] == os.environ.get("FULL"):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+if os.environ["RANK"] == os.environ.get("KILLED"):
     threading.Thread(target=kill_after, args=(Path(os.environ["KILL_AFTER"]),), daemon=True).start()
 cli.main(sys.argv[1:])
 """
@@ -83,7 +86,7 @@ def torchrun(tmp_path: Path, command: list[str], **environment: str) -> subproce
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
     everything = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd()), **environment}
     return subprocess.run(
-        [*launcher, str(script), *command], capture_output=True, text=True, env=everything, timeout=120
+        [*launcher, str(script), *command], capture_output=True, text=True, env=everything, timeout=300
     )
 
 
@@ -111,7 +114,7 @@ def test_two_processes_store_what_one_does_and_a_killed_one_is_continued(
 ) -> None:
     run = tmp_path / "r"
     shard = run / "activations" / "shard-00001-00001.h5"
-    killed = torchrun(tmp_path, arguments(run, folder), KILL_AFTER=str(shard))
+    killed = torchrun(tmp_path, arguments(run, folder), KILLED="1", KILL_AFTER=str(shard))
     assert killed.returncode != 0
     assert shard.is_file()
     assert not (run / "studies.parquet").exists()
@@ -128,6 +131,24 @@ def test_two_processes_store_what_one_does_and_a_killed_one_is_continued(
     assert ended.stderr.count(": done in") == 1
     same(run, alone)
     assert cli.run(arguments(run, folder)) == 0  # done is done, for any number of processes
+
+
+def test_a_full_disk_and_a_killed_first_process_lose_nothing(tmp_path: Path, folder: Path, alone: Path) -> None:
+    run = tmp_path / "r"
+    full = torchrun(tmp_path, arguments(run, folder), FULL="1")
+    assert full.returncode != 0
+    (message,) = [line for line in full.stderr.splitlines() if line.startswith(("Error: ", "Internal error"))]
+    assert f"cannot write {run / 'activations'}" in message
+    assert "run the same command again" in message
+    assert "Traceback" not in full.stderr
+    killed = torchrun(
+        tmp_path, arguments(run, folder), KILLED="0", KILL_AFTER=str(run / "activations" / "shard-00000-00002.h5")
+    )
+    assert killed.returncode != 0
+    assert not (run / "studies.parquet").exists()
+    ended = torchrun(tmp_path, arguments(run, folder))
+    assert ended.returncode == 0, ended.stderr
+    same(run, alone)
 
 
 def test_what_one_process_cannot_use_ends_all_with_one_message(tmp_path: Path, folder: Path) -> None:
