@@ -9,10 +9,10 @@ from radiology.findings_text import Span
 _SIDE = re.compile(
     r"\b(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
     r"|(?:left|right)\s+(?:and(?:\s+\w+)?|or|greater\s+than|more\s+than|less\s+than|and/or|>)\s*(?:the\s+)?(?:right|left))"
-    r"|(?P<left>left|lingular?|left-sided)|(?P<right>right|right-sided))\b"
+    r"|(?P<left>left|lingular?|l[lu]l|lt|l(?![-./\d]))|(?P<right>right|r[lmu]l|rt|r(?![-./\d])))\b"
 )
 _LOCATION = re.compile(
-    r"\b(?:(?P<upper>upper)|(?P<mid>mid|middle)|(?P<lower>lower)|(?P<apical>apical|apex|apices|biapical)"
+    r"\b(?:(?P<upper>upper|[lr]ul)|(?P<mid>mid(?:dle|lung)?|rml)|(?P<lower>lower|[lr]ll)|(?P<apical>apical|apex|apices|biapical)"
     r"|(?P<basal>basal|basilar|base|bases|bibasilar|bibasal)|(?P<perihilar>perihilar|hilar)"
     r"|(?P<retrocardiac>retrocardiac)|(?P<lingula>lingular?)|(?P<subpulmonic>subpulmonic))\b"
 )
@@ -28,8 +28,9 @@ _MISPLACED = re.compile(
     r"|\b(?:right|left)\s+main(?:stem|\s+stem)?\s+bronchus\b|\bin\s+the\s+o?esophagus\b"
     r"|\b(?:should|could|needs?\s+to|must)\s+be\s+(?:advanced|retracted|withdrawn|repositioned|pulled)\b"
     r"|\b(?:advancement|repositioning|retraction)\b"
+    r"|\bside[\s-]*(?:port|hole)s?\s+(?:is\s+|are\s+)?(?:above|at|near|proximal\s+to)\s+the\s+(?:ge|gastro-?o?esophageal)\s+junction\b"
 )
-_STOMACH_TUBE_MISPLACED = re.compile(r"\babove\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\bin\s+the\s+(?:airway|lung)\b")
+_STOMACH_TUBE_MISPLACED = re.compile(r"\babove\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\bin\s+the\s+(?:airway|lung)\b|\bbronchus\b")
 _PLACED = re.compile(
     r"\bin\s+(?:place|position|situ)\b|\b(?:satisfactory|appropriate|standard|good|adequate|correct|expected|proper)"
     r"(?:ly)?\s+(?:position|location|place|positioned|placed)|\bends?\s+(?:in|above|at|over)\b|\bterminat(?:es?|ing)\b"

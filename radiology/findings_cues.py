@@ -28,11 +28,13 @@ _CUES: tuple[tuple[str, str], ...] = (
         r"history of|h/o|(?:evaluate|evaluation|assess|assessment|evaluated|assessed|evaluating|assessing|screening|workup"
         r"|follow[\s-]up|treated|treatment|asked|risk|predispos\w+)\s+(?:for|of)(?=\s+(?!the\b))|to\s+rule\s+out|r/o"
         r"|please\s+exclude|if\s+there\s+is\s+(?:clinical\s+)?(?:concern|suspicion|question)\s+(?:for|of)"
-        r"|correlat\w+\s+(?:\w+\s+)?(?:for|with)",
+        r"|correlat\w+\s+(?:\w+\s+)?(?:for|with)|to\s+exclude|(?:simulat|mimic)\w*"
+        r"|(?:document|ensure|confirm|assure|until|demonstrate)\s+(?:\w+\s+)?(?:resolution|clearing|stability)(?:\s+of)?"
+        r"|(?:\w+ectomy|resection|surgery|radiation|radiotherapy|chemotherapy|biopsy)\s+for",
     ),
     (
         "same",
-        r"(?:no|without|not)\s+(?:\w+\s+){0,3}changes?\b(?:\s+(?:in|of))?|not\s+(?:\w+ly\s+)?changed|not\s+only"
+        r"(?:no|without|not)\s+(?:\w+\s+){0,3}changes?\b(?:\s+(?:in|of))?|not\s+(?:\w+ly\s+)?(?:changed|increased|decreased|worsened|improved|progressed|grown|altered)|not\s+only"
         r"|no\s+(?:\w+\s+){0,2}(?:increase|decrease|worsening|progression|improvement|enlargement)\s+(?:in|of)(?=\s+(?:the|left"
         r"|right|bilateral|small|size)\b)",
     ),
@@ -40,6 +42,7 @@ _CUES: tuple[tuple[str, str], ...] = (
     (
         "hedge_back",
         r"(?:cannot|can not|can't|could not)\s+be\s+(?:\w+\s+)?(?:excluded|ruled\s+out)|not\s+(?:\w+\s+)?excluded"
+        r"|(?:difficult|hard|impossible)\s+to\s+(?:\w+ly\s+)?(?:exclude|rule\s+out)(?=\s*(?:[.,;]|$))"
         rf"|{_BE}\s+{_DOUBTED}(?=\s*(?:[.,;?]|$|(?:and|in|on|at|but|within|given|with)\b))"
         rf"|{_BE}\s+not\s+(?:as\s+)?(?:well|clearly|fully|definitely|adequately)[\s-]+{_SEEN}"
         r"|should\s+be\s+considered|(?:is|are)\s+(?:another|also\s+a|a)\s+(?:consideration|possibility)"
@@ -64,7 +67,7 @@ _CUES: tuple[tuple[str, str], ...] = (
     ("versus", r"versus|vs\.?"),
     (
         "hedge",
-        r"(?:cannot|can not|can't|could not|difficult to)\s+(?:\w+ly\s+)?exclude|to\s+exclude|possib(?:le|ly|ility of)"
+        r"(?:cannot|can not|can't|could not|difficult to)\s+(?:\w+ly\s+)?exclude|possib(?:le|ly|ility of)"
         r"|probabl[ey]|likely|suspect(?:ed)?|suspicio(?:us|n)\s+(?:for|of)|concern(?:ing)?\s+(?:for|of)|worrisome\s+for"
         r"|question(?:able|ed|\s+of)?|may|maybe|might|could|suggest(?:s|ive|ing|ed|ion)?|equivocal|potential(?:ly)?"
         r"|presum(?:ed|ably)|perhaps|consider(?:ation)?|differential|favou?r(?:s|ed|ing)?"
@@ -78,7 +81,7 @@ _CUES: tuple[tuple[str, str], ...] = (
 )
 #: How cues begin: lets the many words that begin none pass at the cost of one comparison.
 _CUE_START = (
-    r"(?=h/o|hist|r/o|eval|assess|screen|work|follow|treat|ask|risk|predis|to |please|if |correl|no|with|near|part|almost|most"
+    r"(?=h/o|hist|r/o|eval|assess|lobect|mastect|pneumonect|resect|surg|radi|chemo|biops|document|ensure|confirm|assure|until|demonst|simulat|mimic|hard|imposs|screen|work|follow|treat|ask|risk|predis|to |please|if |correl|no|with|near|part|almost|most"
     r"|incomp|large|essent|resol|clear|can|could|diff|is|are|w|has|have|had|may|might|rem|abs|neg|appear|vers|vs|to\s|poss|prob"
     r"|like|susp|conc|quest|sugg|equi|poten|pres|perh|cons|fav|if|unless|appro|prop|right|free|nor|nei|rath|unl|den|lack|excl|rul|should)"
 )
@@ -109,7 +112,7 @@ _CHANGE = re.compile(
 
 _DETERMINER = (
     r"(?:a|an|the|there|now|also|stable|unchanged|persistent|possible|possibly|probable|probably|likely|new|increased"
-    r"|decreased|improved|worsened|worsening|heart|lungs|is|are|chronic|old|healed|healing|multiple|several)"
+    r"|decreased|improved|worsened|worsening|heart(?!\s+failure)|lungs|is|are|chronic|old|healed|healing|multiple|several)"
 )
 _SIZE = r"(?:small|tiny|trace|mild|moderate|large|severe|marked|minimal|bilateral|left|right|slight|stable|borderline)"
 _SCOPE_END = re.compile(

@@ -36,7 +36,7 @@ _MORE = r"(?:prominen(?:t|ce)|engorge(?:d|ment)|congest(?:ed|ion)|cephali[sz](?:
 _LARGE = r"(?:prominen(?:t|ce)|full(?:ness)?|enlarge(?:d|ment))"
 _WIRES = r"(?:wires?|leads?|screws?|catheters?|hardware|rods?|sternotomy)"
 _PLEURAL = r"(?:thickening|scar(?:ring)?|plaques?|calcifications?|plaquing)"
-_ABNORMAL = r"(?:abnormalit\w+|process(?:es)?|diseases?|findings?|changes?|patholog\w+|infiltrates?)"
+_ABNORMAL = r"(?:abnormalit\w+|process(?:es)?|diseases?|findings?|changes?|patholog\w+)"
 _WHERE = (
     r"(?:radiographic|cardio[\s-]?pulmonary|cardiac|cardiovascular|pulmonary|pleural|intra[\s-]?thoracic|chest|thoracic|"
     r"cardiothoracic|lung|parenchymal)"
@@ -47,7 +47,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (
         "no_finding",
         rf"no\s+(?:(?:evidence|radiographic|definite|findings?|signs?|of|for|an?|convincing|visible|significant|other)\s+)*"
-        rf"(?:acute|active|significant)(?:(?:\s*[,/]\s*|\s+)(?:or\s+|and\s+)?(?:active|acute|{_WHERE}))*\s+{_ABNORMAL}"
+        rf"(?!significant\s+(?:interval\s+)?changes?\b)(?:acute|active|significant)(?:(?:\s*[,/]\s*|\s+)(?:or\s+|and\s+)?(?:active|acute|{_WHERE}))*\s+{_ABNORMAL}"
         rf"|(?:normal|unremarkable|negative)\s+(?:\w+\s+)?chest(?:\s+(?:radiographs?|x[\s-]?rays?|x-{MASK}|exam\w*|films?))?",
     ),
     ("", rf"fractur(?:ed?|es)\s+{_gap(5)}{_WIRES}|{_WIRES}\s+(?:\w+\s+){{0,6}}?(?:is\s+|are\s+)?fractur(?:ed?|es)"),
@@ -117,7 +117,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"(?:cardiac|dual|single|biventricular)[\s-]+{MASK}\s+(?:\w+\s+){{0,2}}?(?:generator|device|leads?|pacer|pacemaker)"
         rf"|cardiac\s+{MASK}(?=[^.]{{0,60}}\bleads?\b)|(?:dual|single)[\s-]+{MASK}\s+cardiac\s+{MASK}|pulse\s+generator|generator",
     ),
-    ("central_line", rf"{MASK}-a-{MASK}|(?:chest|subclavian|ij|jugular|central|port[\s-]a)[\s-]+{MASK}(?=[^.]{{0,80}}\b(?:tip|svc|cavo\w*|catheter|vena)\b)"
+    ("central_line", rf"(?:{MASK}|port)-a-{MASK}|(?:chest|subclavian|ij|jugular|central|port[\s-]a)[\s-]+{MASK}(?=[^.]{{0,80}}\b(?:tip|svc|cavo\w*|catheter|vena)\b)"
      r"|(?:ij|jugular|subclavian|femoral|central)\s+" + _gap(5) + r"(?:catheter|line|sheath|port)\b|port(?=\s+(?:tip|catheter|with|in\s+place))"
      r"|(?:chest|sided|subclavian|jugular|ij|wall)\s+port\b"),
     ("support_devices", rf"overlying\s+(?:\w+\s+){{0,2}}?leads?|electronic\s+device|ivc\s+(?:filter|{MASK})|(?:ivc|caval)\s+filter"),

@@ -19,7 +19,7 @@ _HARD_BREAK = re.compile(
 )
 _SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|shows?|demonstrates?|there)\b"
+    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|shows?|demonstrates?|there|limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
 )
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
