@@ -27,7 +27,7 @@ _BOTH = (
 _MEDIASTINUM = rf"mediastin(?:um|al)(?:\s+(?:and\s+(?:hilar|hila)\s+)?{_CONTOUR})*"
 _ORGAN = re.compile(rf"\b(?:(?P<both>{_BOTH})|(?P<heart>{_HEART})|(?P<mediastinum>{_MEDIASTINUM}))\b")
 _UPPER = r"(?:at\s+|near\s+|within\s+)?(?:the\s+)?(?:upper\s+limits?(?:\s+of)?(?:\s+normal)?|upper\s+normal|top[\s-]+(?:of\s+)?normal|high\s+normal)"
-_ENLARGED = r"(?:enlarged|widened|dilated|large|big|cardiomegalic|increased\s+in\s+size|enlargement|prominent)"
+_ENLARGED = r"(?:enlarged|widened|dilated|large|big|cardiomegalic|increased(?:\s+in\s+size)?|enlargement|prominent)"
 _STATE = re.compile(
     r"\b(?:(?P<resolved>no\s+longer\s+(?:\w+\s+)?(?:enlarged|widened))"
     rf"|(?P<borderline>{_UPPER}\s+(?:to|or)\s+(?:\w+\s+)?(?:borderline|{_ENLARGED})(?:\s+{_ENLARGED})?"
@@ -90,7 +90,7 @@ _NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
     ("trachea", re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),
     ("hil", re.compile(rf"\bhil(?:a|um|ar\s+contours?)\b[^.;,]{{0,15}}?\b{_NORMAL}\b"), ("hilar_enlargement",)),
     (
-        "bon",
+        "abnormal",
         re.compile(r"\b(?:no|without|negative\s+for)\s+(?:\w+\s+){0,4}?(?:bony|osseous|bone|skeletal)\s+(?:abnormalit\w+|findings?|injur\w+)"),
         ("fracture",),
     ),

@@ -6,9 +6,11 @@ import re
 
 from radiology.findings_text import Span
 
+_PART = r"(?:upper|mid\w*|lower)(?:\s+(?:lobe|lung|zone|field))?s?"
 _SIDE = re.compile(
-    r"\b(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
-    r"|(?:left|right)\s+(?:and(?:\s+\w+)?|or|greater\s+than|more\s+than|less\s+than|and/or|>)\s*(?:the\s+)?(?:right|left))"
+    r"\b(?!(?:left|right)\s+(?:atri|ventric|main))(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
+    r"|(?:left|right)\s+(?:and(?:\s+\w+)?|or|greater\s+than|more\s+than|less\s+than|and/or|>)\s*(?:the\s+)?(?:right|left)"
+    rf"|(?:left|right)\s+{_PART}\s+and\s+(?:the\s+)?(?:left|right)\s+{_PART})"
     r"|(?P<left>left|lingular?|l[lu]l|lt|l(?![-./\d]))|(?P<right>right|r[lmu]l|rt|r(?![-./\d])))\b"
 )
 _LOCATION = re.compile(
@@ -30,11 +32,13 @@ _MISPLACED = re.compile(
     r"|\b(?:advancement|repositioning|retraction)\b"
     r"|\bside[\s-]*(?:port|hole)s?\s+(?:is\s+|are\s+)?(?:above|at|near|proximal\s+to)\s+the\s+(?:ge|gastro-?o?esophageal)\s+junction\b"
 )
-_STOMACH_TUBE_MISPLACED = re.compile(r"\babove\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\bin\s+the\s+(?:airway|lung)\b|\bbronchus\b")
+_STOMACH_TUBE_MISPLACED = re.compile(
+    r"\babove\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\bin\s+the\s+(?:airway|lung)\b|\bbronchus\b"
+)
 _PLACED = re.compile(
     r"\bin\s+(?:place|position|situ)\b|\b(?:satisfactory|appropriate|standard|good|adequate|correct|expected|proper)"
     r"(?:ly)?\s+(?:position|location|place|positioned|placed)|\bends?\s+(?:in|above|at|over)\b|\bterminat(?:es?|ing)\b"
-    r"|\btip\b[\w\s]{0,20}?\b(?:in|over|at|above|below|within)\b|\bin\s+the\s+stomach\b"
+    r"|\btip\b[\w\s]{0,20}?\b(?:in|over|at|above|below|within)\b|\b(?:in|into|within)\s+the\s+(?:stomach|duodenum)\b"
     r"|\bbelow\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\babove\s+the\s+carina\b"
 )
 

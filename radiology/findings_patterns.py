@@ -46,10 +46,11 @@ _WHERE = (
 _PATTERNS: tuple[tuple[str, str], ...] = (
     (
         "no_finding",
-        rf"no\s+(?:(?:evidence|radiographic|definite|findings?|signs?|of|for|an?|convincing|visible|significant|other)\s+)*"
-        rf"(?!significant\s+(?:interval\s+)?changes?\b)(?:acute|active|significant)(?:(?:\s*[,/]\s*|\s+)(?:or\s+|and\s+)?(?:active|acute|{_WHERE}))*\s+{_ABNORMAL}"
+        rf"no\s+(?:(?:evidence|radiographic|definite|findings?|signs?|of|for|an?|convincing|visible|significant)\s+)*"
+        rf"(?!significant\s+(?:interval\s+)?changes?\b)(?:acute|active|significant)(?:(?:\s*[,/]\s*|\s+)(?:or\s+|and\s+)?(?:active|acute|{_WHERE}))*\s+(?:{_ABNORMAL}|{MASK})"
         rf"|(?:normal|unremarkable|negative)\s+(?:\w+\s+)?chest(?:\s+(?:radiographs?|x[\s-]?rays?|x-{MASK}|exam\w*|films?))?",
     ),
+    ("sternotomy_wires", r"fractur(?:ed?|es)\s+(?:\w+\s+)?stern(?:al|otomy)\s+wires?|stern(?:al|otomy)\s+wires?\s+(?:\w+\s+){0,4}?fractur(?:ed?|es)"),
     ("", rf"fractur(?:ed?|es)\s+{_gap(5)}{_WIRES}|{_WIRES}\s+(?:\w+\s+){{0,6}}?(?:is\s+|are\s+)?fractur(?:ed?|es)"),
     ("", r"(?:ct|mri|tomography)\s+(?:\w+\s+){0,4}?sensitive\b[^.]*"),
     ("costophrenic_blunting", rf"blunt(?:ed|ing)\s+(?:of\s+)?{_gap(6)}{_ANGLE}|{_ANGLE}\s+{_verb_gap(5)}blunt(?:ed|ing)"),
@@ -66,11 +67,12 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     ("hyperinflation", r"hyper[\s-]?(?:inflat|expan|aerat|disten|lucen)\w*|over[\s-]?(?:inflat|expand|aerat)\w*"),
     ("aortic_calcification", rf"calcifi(?:ed|cations?)(?=\s+{_gap(6)}aort)|calcifi(?:ed|cations?)(?=\s+(?:\w+\s+)?arch\b)"
-     rf"|aort(?:a|ic)\s+{_verb_gap(4)}(?:calcifi(?:ed|cations?)|atherosclero\w+)|atherosclero\w+|arteriosclero\w+"),
+     rf"|aort(?:a|ic)\s+{_verb_gap(4)}(?:with\s+(?:\w+\s+)?)?(?:calcifi(?:ed|cations?)|atherosclero\w+)|atherosclero\w+|arteriosclero\w+"),
     ("aortic_tortuosity", r"tortu(?:ous|osity)|ectatic|ectasia|unfold(?:ed|ing)|uncoil(?:ed|ing)|aneurysm\w*"
      rf"|aort(?:a|ic)\s+{_verb_gap(3)}(?:dilated|enlarged|prominent|elongated)"),
+    ("pleural_effusion", rf"fluid\s+(?:with)?in\s+{_gap(4)}(?:fissures?|costophrenic\s+(?:{MASK}|angles?|sulc(?:us|i))|pleural\s+(?:{MASK}|spaces?|cavit(?:y|ies)))"),
     ("pneumothorax pleural_effusion", r"(?:hydro|ha?emo)[\s-]?pneumo[\s-]?thora(?:x|ces)"),
-    ("lung_nodule lung_opacity", r"nodular(?:[\s-]like)?\s+(?:airspace\s+|lung\s+)?(?:opacit(?:y|ies)|densit(?:y|ies))"),
+    ("lung_nodule lung_opacity", r"nodular(?:[\s-]like)?\s+(?:airspace\s+|lung\s+|pulmonary\s+|parenchymal\s+)?(?:opacit(?:y|ies)|densit(?:y|ies))"),
     ("granuloma lung_opacity", r"calcifi(?:ed|c)\s+(?:densit(?:y|ies)|opacit(?:y|ies))"),
     ("lung_nodule", r"non[\s-]?calcified\s+(?:\w+\s+){0,3}?nodules?"),
     ("granuloma", r"calcifi(?:ed|c)\s+" + _gap(3) + r"(?:granulomas?|granulomata)|granulomatous(?:\s+(?:diseases?|changes?|process|infection|exposure|residua\w*|sequela\w*|calcifications?|nodules?))?"),
@@ -95,7 +97,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     (
         "interstitial_markings",
-        r"(?:interstitial|reticular|bronchial|reticulonodular)\s+(?:\w+\s+)?markings?"
+        r"(?:interstitial|reticular|bronchial|reticulonodular)\s+(?:\w+\s+)?markings?|prominen(?:t|ce)\s+" + _gap(4) + r"interstitium"
         r"|(?:prominen(?:t|ce)|increased?|coarse(?:ned)?|accentuated)\s+" + _gap(4) + r"(?:lung|pulmonary)\s+(?:\w+\s+)?markings?",
     ),
     ("pneumoperitoneum", r"free\s+(?:\w+[\s-]+){0,2}?air"),
@@ -107,10 +109,14 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"(?:enlarge(?:d|ment)|increased?)\s+(?:in\s+)?(?:(?:size|of)\s+)*{_gap(2)}"
         rf"(?:heart(?:\s+size)?|cardiac\s+(?:silhouette|size|shadow|contours?|{MASK}))",
     ),
-    ("enlarged_cardiomediastinum", rf"(?:{_LARGE}|widening|widened)\s+(?:of\s+)?{_gap(4)}mediastin(?:um|al\b)(?:\s+(?:silhouette|contours?))?"),
+    ("enlarged_cardiomediastinum", rf"(?:{_LARGE}|widening|widened)\s+(?:of\s+)?{_gap(4)}mediastin(?:um|al\b)(?:\s+(?:silhouette|contours?))?"
+     rf"|(?:prominent|enlarged|widened)\s+cardio-?mediastinal\s+(?:silhouette|contours?)"),
+    ("consolidation", rf"consolidated\s+{_gap(4)}(?:lobes?|lungs?|lingula)"),
     ("fracture", r"fractur(?:ed?|es)"),
-    ("bone_deformity", r"(?:compression|wedge|wedging|height\s+loss)\b(?:\s+(?:deformit\w+|fracture))?(?=[^.]*\b(?:vertebra|body|bodies|spine|thoracic|t\d))"),
+    ("bone_deformity", r"(?:compression|wedge|wedging|height\s+loss)\b(?!\s+fractur)(?:\s+(?:deformit\w+|fracture))?(?=[^.]*\b(?:vertebra|body|bodies|spine|thoracic|t\d))"),
     ("spine_degeneration", r"degenerative(?:\s+\w+){0,2}?\s+changes?|degenerative|spondylo\w+|osteophyt\w*"),
+    ("osteopenia", r"(?:bone|bony)\s+(?:mineral\s+)?(?:density|mineralization)\s+" + _verb_gap(3) + r"(?:decreased|diminished|reduced|low)"),
+    ("endotracheal_tube", r"tube(?=[^.;,]{0,40}\bcarina\b)"),
     ("scoliosis", r"(?:scolio|dextro|levo)\w+|curvature"),
     (
         "pacemaker",
@@ -118,9 +124,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"|cardiac\s+{MASK}(?=[^.]{{0,60}}\bleads?\b)|(?:dual|single)[\s-]+{MASK}\s+cardiac\s+{MASK}|pulse\s+generator|generator",
     ),
     ("central_line", rf"(?:{MASK}|port)-a-{MASK}|(?:chest|subclavian|ij|jugular|central|port[\s-]a)[\s-]+{MASK}(?=[^.]{{0,80}}\b(?:tip|svc|cavo\w*|catheter|vena)\b)"
-     r"|(?:ij|jugular|subclavian|femoral|central)\s+" + _gap(5) + r"(?:catheter|line|sheath|port)\b|port(?=\s+(?:tip|catheter|with|in\s+place))"
+     r"|(?:ij|jugular|subclavian|femoral|central)\s+" + _gap(5) + r"(?:catheter|line|sheath|port)\b|catheters?(?=[^.;]{0,60}\b(?:svc|cavo\w*|vena|right\s+atrium)\b)|port(?=\s+(?:tip|catheter|with|in\s+place))"
      r"|(?:chest|sided|subclavian|jugular|ij|wall)\s+port\b"),
-    ("support_devices", rf"overlying\s+(?:\w+\s+){{0,2}}?leads?|electronic\s+device|ivc\s+(?:filter|{MASK})|(?:ivc|caval)\s+filter"),
+    ("support_devices", rf"leads?\s+(?:\w+\s+){{0,2}}?overl(?:y|ie|ies|ying)\b|overlying\s+(?:\w+\s+){{0,2}}?leads?|electronic\s+device|ivc\s+(?:filter|{MASK})|(?:ivc|caval)\s+filter"),
     ("valve_prosthesis", r"(?:prosthetic|mechanical|artificial|replaced|bioprosthetic)\s+(?:\w+\s+){0,2}?valves?|valves?\s+(?:\w+\s+)?(?:prosthes[ie]s|replacements?)"),
 )  # fmt: skip
 
@@ -138,7 +144,7 @@ _STARTS = (
     "lobar,atelect,pleura,pleural,thicken,bi,apical,fissural,scar,plaque,calcification,plaquing,pulmonary,engorge,vascul,"
     "vessels,prominen,congest,cephali,redistribut,indistinct,increas,interstitial,reticul,bronchial,coarse,accentuat,free,"
     "granulomat,full,enlarge,widen,compression,wedg,height,degenerat,spondylo,osteophyt,scolio,dextro,levo,curvature,cardiac,dual,single,"
-    "biventric,pulse,generator,xxx,chest,subclav,ij,jugular,central,port,femoral,sided,wall,overlying,electronic,ivc,caval,"
+    "biventric,pulse,generator,fluid,bone,consolidated,stern,bony,tube,xxx,chest,subclav,ij,jugular,central,port,femoral,sided,wall,overlying,electronic,ivc,caval,"
     "prosthetic,mechanical,artificial,replaced,bioprosth,valve"
 ).split(",")
 

@@ -9,7 +9,7 @@ Span = tuple[int, int]
 
 #: A full stop and the number of a list entry behind it, a blank line, or the number of an entry without a stop before it.
 _SENTENCE_END = re.compile(
-    r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)[.!?]+(?:(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|(?=[a-z]{2,}[\s,]))"
+    r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?:[.!?]+(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|[.!]+(?=[a-z]{2,}[\s,]))"
     r"|(?P<bare>\s+\d{1,2}[.)](?=\s+[a-z]))|\n\s*\n|\n(?=\s*(?:[-*•]|\d{1,2}[.)])\s)|<br\s*/?>"
 )
 _ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])(?=\s)")
@@ -17,13 +17,20 @@ _HARD_BREAK = re.compile(
     r";|,?\s+(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from|apart from|other than"
     r"|with the exception of)\b|\s-{1,2}\s"
 )
-_SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
+_SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+(?!(?:the\s+)?mediastin)")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|shows?|demonstrates?|there|limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
+    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should|can(?:not|'t)?|shows?|demonstrates?|there|limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
 )
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
-_NO_SUBJECT = re.compile(r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|now)\b")
+_NO_SUBJECT = re.compile(
+    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|limits?|obscures?|shows?)\b"
+)
+#: A list of organs whose predicate is still to come ("heart, mediastinum and lungs are normal").
+_ONLY_ORGANS = re.compile(
+    r"\s*(?:(?:the|and|heart|cardiac|size|silhouette|lungs?|mediastin(?:um|al)|pleura|hila|pulmonary|vasculature|vascularity"
+    r"|bones|bony|structures|contours?)[\s,]*)+"
+)
 #: What stands before a comma of a list of adjectives ("no displaced, acute fracture is seen").
 _ADJECTIVE = re.compile(
     r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small|other)\s*$"
@@ -116,7 +123,7 @@ def _soft_clauses(lowered: str, start: int, end: int) -> list[Span]:
 
 def _starts_clause(left: str, right: str, joined_by_and: bool) -> bool:
     """Whether ``right`` says something of its own instead of going on with the list or predicate of ``left``."""
-    if _NO_SUBJECT.match(right):
+    if _NO_SUBJECT.match(right) or _ONLY_ORGANS.fullmatch(left):
         return False
     if _NEGATED_START.match(right):
         return True

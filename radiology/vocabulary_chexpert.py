@@ -78,7 +78,7 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "pneumonia",
         "pneumonia",
-        "bronchopneumonia, aspiration pneumonia, infectious process, lung infection, pulmonary infection, chest "
+        "pna, bronchopneumonia, aspiration pneumonia, infectious process, lung infection, pulmonary infection, chest "
         "infection, pneumonitis, aspiration pneumonitis, infectious infiltrate, multifocal pneumonia, lobar "
         "pneumonia, infectious etiology, infectious aetiology, atypical infection, infectious consolidation, "
         "pneumonic infiltrate, pneumonic process, pneumonic consolidation, pneumonias, pnuemonia, penumonia, "

@@ -24,7 +24,7 @@ HEART_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "heart_failure",
         "heart failure",
-        "congestive heart failure, chf, cardiac failure, congestive failure, cardiac decompensation, congestive "
+        "failure, congestive heart failure, chf, cardiac failure, congestive failure, cardiac decompensation, congestive "
         "cardiac failure, left heart failure, failure pattern",
     ),
     Entry(

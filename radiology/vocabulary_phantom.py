@@ -63,7 +63,7 @@ PHANTOM_ENTRIES: tuple[Entry, ...] = (
     device(
         "pacemaker",
         "pacemaker",
-        "cardiac pacemaker, pacer, pacemaker lead, pacer lead, pacing lead, pacemaker device, icd, aicd, "
+        "cardiac pacemaker, pacer, pacemaker lead, pacer lead, pacing lead, pacemaker device, icd, aicd, cardiac device, cardiac conduction device, conduction device, cardiac pacing device, cardiac rhythm device, "
         "pacemaker generator, pacing device, pacer wire, pacing wire, pacemaker wire, biventricular pacer, "
         "defibrillator, cardioverter defibrillator, icd lead, aicd lead, biventricular icd, loop recorder",
         sided=True,
