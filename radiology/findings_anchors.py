@@ -78,13 +78,14 @@ _NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
         "vascul",
         re.compile(
             rf"\b(?:pulmonary\s+|lung\s+)?vascul(?:arity|ature)\b[^.;]{{0,25}}?\b{_NORMAL}\b"
+            r"|\bvascul(?:arity|ature)\s+(?:is|are)\s+not\s+(?:\w+ly\s+)?(?:engorged|congested|prominent|increased)"
             r"|\bnormal\s+(?:pulmonary\s+)?vascul(?:arity|ature)\b"
         ),
         ("vascular_congestion",),
     ),
     (
-        "tures",
-        re.compile(rf"\b(?:osseous|bony|skeletal)\s+structures?\b[^.;,]{{0,40}}?\b{_NORMAL}\b"),
+        "",
+        re.compile(rf"\b(?:(?:osseous|bony|skeletal)\s+(?:structures?|thorax|skeleton|elements)|(?<!of\sthe\s)bones|ribs)\b[^.;,]{{0,40}}?\b{_NORMAL}\b"),
         ("fracture",),
     ),
     ("trachea", re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),

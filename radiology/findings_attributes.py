@@ -40,6 +40,7 @@ _PLACED = re.compile(
     r"(?:ly)?\s+(?:position|location|place|positioned|placed)|\bends?\s+(?:in|above|at|over)\b|\bterminat(?:es?|ing)\b"
     r"|\btip\b[\w\s]{0,20}?\b(?:in|over|at|above|below|within)\b|\b(?:in|into|within)\s+the\s+(?:stomach|duodenum)\b"
     r"|\bbelow\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\babove\s+the\s+carina\b"
+    r"|\bin\s+(?:the\s+)?(?:\w+\s+)?(?:svc|superior\s+vena\s+cava)\b"
 )
 
 

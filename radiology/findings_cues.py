@@ -35,7 +35,7 @@ _CUES: tuple[tuple[str, str], ...] = (
         r"history of|h/o|(?:evaluate|evaluation|assess|assessment|evaluated|assessed|evaluating|assessing|screening|workup"
         r"|follow[\s-]up|treated|treatment|asked|risk|predispos\w+)\s+(?:for|of)(?=\s+(?!the\b))|(?:to\s+)?rule\s+out|r/o"
         r"|please\s+exclude|if\s+there\s+is\s+(?:\w+\s+){0,2}?(?:concern|suspicion|question)\s+(?:for|of)"
-        r"|correlat\w+\s+(?:\w+\s+)?(?:for|with)|to\s+exclude|(?:simulat|mimic)\w*"
+        r"|correlat\w+\s+(?:\w+\s+)?(?:for|with)|(?:to|could|can|would|might|helps?)\s+exclude|accounts?\s+for|(?:simulat|mimic)\w*"
         r"|(?:document|ensure|confirm|assure|until|demonstrate)\s+(?:\w+\s+)?(?:resolution|clearing|stability)(?:\s+of)?"
         r"|(?:(?<=ectomy\s)|(?<=resection\s)|(?<=surgery\s)|(?<=radiation\s)|(?<=therapy\s)|(?<=biopsy\s))for",
     ),
@@ -64,13 +64,13 @@ _CUES: tuple[tuple[str, str], ...] = (
     ),
     (
         "resolved_back",
-        rf"(?:{_HAVE}|{_BE})\s+(?!{_PARTLY})(?:(?!not\b)\w+\s+){{0,2}}(?:resolved|cleared|disappeared|removed|withdrawn)"
+        rf"(?:{_HAVE}|{_BE})\s+(?!{_PARTLY})(?:(?!not\b)\w+\s+){{0,2}}(?:resolved|cleared|disappeared|removed|withdrawn(?!\s+(?:slightly|by|partially|partly|\d)))"
         r"|removal(?!\s+of)",
     ),
     ("resolved", r"no longer|resolution of|removal of|resolved|removed|clearing of"),
     (
         "negation_back",
-        rf"(?<!tip\s)(?<!tip\sis\s)(?<!tips\sare\s)(?:{_BE}\s+)?not\s+(?:\w+\s+)?{_SEEN}(?!{_BEFORE_NOW})|{_BE}\s+(?:\w+ly\s+)?(?:absent|unlikely|negative|excluded|ruled\s+out|none)"
+        rf"(?<!tip\s)(?<!tip\sis\s)(?<!tips\sare\s)(?:{_BE}\s+)?not\s+(?:\w+\s+)?{_SEEN}(?!{_BEFORE_NOW})|{_BE}\s+(?:\w+ly\s+)?(?:absent|unlikely|negative(?!\s+for)|excluded|ruled\s+out|none)"
         rf"|{_HAVE}\s+been\s+(?:excluded|ruled\s+out)|(?:absent|none|no|negative)(?=\s*(?:[.,;]|$))",
     ),
     (
@@ -89,13 +89,13 @@ _CUES: tuple[tuple[str, str], ...] = (
     ),
     (
         "negation",
-        r"no|without|w/o|clear(?=\s+(?:focal\s+)?air\s?space)|negative\s+for|free\s+(?:of|from)|clear\s+of|absence\s+of|absent|nor|neither|not|rather\s+than"
+        r"no|nothing|without|w/o|clear(?=\s+(?:focal\s+)?air\s?space)|negative\s+for|free\s+(?:of|from)|clear\s+of|absence\s+of|absent|nor|neither|not|rather\s+than"
         r"|unlikely|denies|lack\s+of|excludes?|ruled\s+out|lacks?",
     ),
 )
 #: How cues begin: lets the many words that begin none pass at the cost of one comparison.
 _CUE_START = (
-    r"(?=h/o|hist|r/o|eval|assess|for|repres|document|ensure|confirm|assure|until|demonst|simulat|mimic|hard|imposs|screen|work|follow|treat|ask|risk|predis|to |please|if |correl|no|with|near|part|almost|most"
+    r"(?=h/o|hist|r/o|eval|assess|for|repres|document|ensure|confirm|assure|until|demonst|simulat|mimic|hard|imposs|account|would|help|screen|work|follow|treat|ask|risk|predis|to |please|if |correl|no|with|near|part|almost|most"
     r"|incomp|large|essent|resol|clear|can|could|diff|is|are|w|has|have|had|may|might|rem|abs|neg|appear|vers|vs|to\s|poss|prob"
     r"|like|susp|conc|quest|sugg|equi|poten|pres|perh|cons|fav|if|unless|appro|prop|right|free|nor|nei|rath|unl|den|lack|excl|rul|should|denie)"
 )

@@ -48,7 +48,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         "no_finding",
         rf"no\s+(?:(?:evidence|radiographic|definite|findings?|signs?|of|for|an?|convincing|visible|significant)\s+)*"
         rf"(?!significant\s+(?:interval\s+)?changes?\b)(?:acute|active|significant)(?:(?:\s*[,/]\s*|\s+)(?:or\s+|and\s+)?(?:active|acute|{_WHERE}))*\s+(?:{_ABNORMAL}|{MASK})"
-        rf"|(?:normal|unremarkable|negative)\s+(?:\w+\s+)?chest(?:\s+(?:radiographs?|x[\s-]?rays?|x-{MASK}|exam\w*|films?))?",
+        rf"|(?:normal|unremarkable|negative)\s+(?:\w+\s+)?chest(?:\s+(?:radiographs?|x[\s-]?rays?|x-{MASK}|exam\w*|films?))?"
+        rf"|chest\s+(?:(?:radiographs?|x[\s-]?rays?|x-{MASK}|exam\w*|films?)\s+)?(?:is\s+|are\s+)?(?:normal|unremarkable|negative(?!\s+for)"
+        r"|within\s+normal\s+limits)(?!\s+(?:size|for|in|other|aside|except))",
     ),
     ("sternotomy_wires", r"fractur(?:ed?|es)\s+(?:\w+\s+)?stern(?:al|otomy)\s+wires?|stern(?:al|otomy)\s+wires?\s+(?:\w+\s+){0,4}?fractur(?:ed?|es)"),
     ("", rf"fractur(?:ed?|es)\s+{_gap(5)}{_WIRES}|{_WIRES}\s+(?:\w+\s+){{0,6}}?(?:is\s+|are\s+)?fractur(?:ed?|es)"),
@@ -61,7 +63,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     (
         "low_lung_volumes",
-        r"(?:lung|inspiratory)\s+volumes?\s+" + _verb_gap(4) + r"(?:low|small|diminished|reduced|decreased)"
+        r"(?:lung|inspiratory)\s+volumes?\s+" + _verb_gap(4) + r"(?:low(?:er)?|small(?:er)?|diminished|reduced|decreased)"
         r"|(?:low|small|decreased|reduced|diminished|shallow|poor|suboptimal|decreasing)\s+" + _gap(2) + r"(?:lung|inspiratory)\s+"
         r"(?:volumes?|efforts?)|hypo-?\s?(?:inflated|inflation|expanded|aerated|ventilat\w+)",
     ),
@@ -70,6 +72,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
      rf"|aort(?:a|ic)\s+{_verb_gap(4)}(?:with\s+(?:\w+\s+)?)?(?:calcifi(?:ed|cations?)|atherosclero\w+)|atherosclero\w+|arteriosclero\w+"),
     ("aortic_tortuosity", r"tortu(?:ous|osity)|ectatic|ectasia|unfold(?:ed|ing)|uncoil(?:ed|ing)|aneurysm\w*"
      rf"|aort(?:a|ic)\s+{_verb_gap(3)}(?:dilated|enlarged|prominent|elongated)"),
+    ("pleural_effusion pericardial_effusion", r"(?:pericardial\s+(?:and|or)\s+pleural|pleural\s+(?:and|or)\s+pericardial)\s+effusions?"),
+    ("endotracheal_tube nasogastric_tube", r"(?:endotracheal|et)\s+and\s+(?:nasogastric|ng|enteric|orogastric|og|feeding)\s+tubes"),
     ("pleural_effusion", rf"fluid\s+(?:with)?in\s+{_gap(4)}(?:fissures?|costophrenic\s+(?:{MASK}|angles?|sulc(?:us|i))|pleural\s+(?:{MASK}|spaces?|cavit(?:y|ies)))"),
     ("pneumothorax pleural_effusion", r"(?:hydro|ha?emo)[\s-]?pneumo[\s-]?thora(?:x|ces)"),
     ("lung_nodule lung_opacity", r"nodular(?:[\s-]like)?\s+(?:airspace\s+|lung\s+|pulmonary\s+|parenchymal\s+)?(?:opacit(?:y|ies)|densit(?:y|ies))"),
@@ -144,7 +148,7 @@ _STARTS = (
     "lobar,atelect,pleura,pleural,thicken,bi,apical,fissural,scar,plaque,calcification,plaquing,pulmonary,engorge,vascul,"
     "vessels,prominen,congest,cephali,redistribut,indistinct,increas,interstitial,reticul,bronchial,coarse,accentuat,free,"
     "granulomat,full,enlarge,widen,compression,wedg,height,degenerat,spondylo,osteophyt,scolio,dextro,levo,curvature,cardiac,dual,single,"
-    "biventric,pulse,generator,fluid,bone,consolidated,stern,bony,tube,xxx,chest,subclav,ij,jugular,central,port,femoral,sided,wall,overlying,electronic,ivc,caval,"
+    "biventric,pulse,generator,fluid,bone,pericard,endotr,et ,consolidated,stern,bony,tube,xxx,chest,subclav,ij,jugular,central,port,femoral,sided,wall,overlying,electronic,ivc,caval,"
     "prosthetic,mechanical,artificial,replaced,bioprosth,valve"
 ).split(",")
 

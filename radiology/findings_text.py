@@ -19,12 +19,12 @@ _HARD_BREAK = re.compile(
 )
 _SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+(?!(?:the\s+)?mediastin)")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should|can(?:not|'t)?|shows?|demonstrates?|there|limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
+    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should|can(?:not|'t)?|shows?|demonstrates?|there|(?<!normal\s)limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
 )
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
 _NO_SUBJECT = re.compile(
-    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|limits?|obscures?|shows?)\b"
+    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|(?<!normal\s)limits?|obscures?|shows?)\b"
 )
 #: A list of organs whose predicate is still to come ("heart, mediastinum and lungs are normal").
 _ONLY_ORGANS = re.compile(

@@ -34,7 +34,7 @@ OTHER_MEANINGS: tuple[str, ...] = tuple(
         "lower extremity edema, peripheral edema, skin lesion, breast mass, thyroid mass, renal mass, abdominal "
         "mass, adrenal mass, brain mass, muscle mass, cardiac catheterization, density resolution, contrast "
         "density, external artifact, artifact density, pulmonary artery pressure, pneumonia vaccine, tb test, "
-        "positive tb test, clip art, density of the bone, density of bone, respiratory failure, renal failure, kidney failure, liver failure, hepatic failure, urinary tract infection, upper respiratory infection, viral infection, "
+        "positive tb test, clip art, density of the bone, density of bone, edema of the soft tissue, edema in the soft tissue, effusion in the knee, knee effusion, shoulder effusion, elbow effusion, shoulder joint effusion, respiratory failure, renal failure, kidney failure, liver failure, hepatic failure, urinary tract infection, upper respiratory infection, viral infection, "
         "tubular density, tubular densities, free air fluid"
     ).split(",")
 )
