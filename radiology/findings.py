@@ -51,7 +51,7 @@ class Finding:
 
 _STATUS_OF_KIND: dict[str, Status] = {"negation": "absent", "resolved": "absent", "hedge": "uncertain"}
 #: Sentences that are kept as they were read. Reports repeat themselves: most sentences of a collection come again.
-_KEPT_SENTENCES = 8192
+_KEPT_SENTENCES = 16384
 
 
 def read_report(text: str) -> list[Finding]:

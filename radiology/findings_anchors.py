@@ -22,18 +22,23 @@ _HEART = (
 _BOTH = (
     rf"cardio[\s-]?mediastinal(?:\s+{_CONTOUR})?"
     rf"|cardiac\s+and\s+mediastinal(?:\s+{_CONTOUR})*|mediastinal\s+and\s+cardiac(?:\s+{_CONTOUR})*"
-    rf"|(?:heart|heart\s+size|cardiac\s+(?:silhouette|size))(?:\s*,\s*|\s+and\s+|\s*/\s*)(?:the\s+)?mediastin(?:um|al)(?:\s+{_CONTOUR})*"
+    r"|(?:heart|heart\s+size|cardiac\s+(?:silhouette|size))(?:\s*,\s*|\s+and\s+|\s*/\s*)(?:the\s+)?"
+    rf"mediastin(?:um|al)(?:\s+{_CONTOUR})*"
 )
 _MEDIASTINUM = rf"mediastin(?:um|al)(?:\s+(?:and\s+(?:hilar|hila)\s+)?{_CONTOUR})*"
-_ORGAN = re.compile(rf"\b(?:(?P<both>{_BOTH})|(?P<heart>{_HEART})|(?P<mediastinum>{_MEDIASTINUM}))\b")
-_UPPER = r"(?:at\s+|near\s+|within\s+)?(?:the\s+)?(?:upper\s+limits?(?:\s+of)?(?:\s+normal)?|upper\s+normal|top[\s-]+(?:of\s+)?normal|high\s+normal)"
+_ORGAN = re.compile(rf"\b(?=[chm])(?:(?P<both>{_BOTH})|(?P<heart>{_HEART})|(?P<mediastinum>{_MEDIASTINUM}))\b")
+_UPPER = (
+    r"(?:at\s+|near\s+|within\s+)?(?:the\s+)?(?:upper\s+limits?(?:\s+of)?(?:\s+normal)?|upper\s+normal|top[\s-]+(?:of\s+)?normal"
+    r"|high\s+normal)"
+)
 _ENLARGED = r"(?:enlarged|widened|dilated|large|big|cardiomegalic|increased(?:\s+in\s+size)?|enlargement|prominent)"
 _STATE = re.compile(
     r"\b(?:(?P<resolved>no\s+longer\s+(?:\w+\s+)?(?:enlarged|widened))"
     rf"|(?P<borderline>{_UPPER}\s+(?:to|or)\s+(?:\w+\s+)?(?:borderline|{_ENLARGED})(?:\s+{_ENLARGED})?"
     rf"|borderline(?!\s+normal)(?:\s+(?:in\s+size|for|{_ENLARGED}))?)"
     rf"|(?P<doubt>(?:possibly|probably|may\s+be|might\s+be|could\s+be|likely|questionably)\s+(?:\w+\s+)?{_ENLARGED})"
-    rf"|(?P<normal>not\s+(?:\w+\s+){{0,2}}(?:enlarged|widened|dilated|large|prominent)|(?:no|without)\s+(?:\w+\s+){{0,2}}(?:enlargement|widening)"
+    rf"|(?P<normal>not\s+(?:\w+\s+){{0,2}}(?:enlarged|widened|dilated|large|prominent)"
+    r"|(?:no|without)\s+(?:\w+\s+){0,2}(?:enlargement|widening)"
     rf"|{_UPPER}|normal|unremarkable|within\s+(?:the\s+)?(?:\w+\s+)?(?:normal|limits)|negative|intact|borderline\s+normal|non-?enlarged)"
     rf"|(?P<large>{_ENLARGED}))\b"
 )
@@ -50,10 +55,11 @@ _CONCEPTS_OF_ORGAN = {
     "mediastinum": ("enlarged_cardiomediastinum",),
 }
 _BEFORE = re.compile(
-    r"\b(?:normal|non-?enlarged|enlarged|widened|borderline(?:\s+enlarged)?)(?:\s+(?:[\w-]+\s+){{0,2}}?|\s+)$"
+    r"\b(?:normal|non-?enlarged|enlarged|widened|borderline(?:\s+enlarged)?)(?:\s+(?:[\w-]+\s+){0,2}?|\s+)$"
 )
 _NEW_ORGAN = re.compile(
-    r"\b(?:with|lungs?|pulmonary|vascul\w+|aorta|aortic|effusion|osseous|bony|hila\w*|trachea|arter(?:y|ies)|atri(?:um|al)|ventric\w+)\b"
+    r"\b(?:with|lungs?|pulmonary|vascul\w+|aorta|aortic|effusion|osseous|bony|hila\w*|trachea"
+    r"|arter(?:y|ies)|atri(?:um|al)|ventric\w+)\b"
 )
 
 _CLEAR = re.compile(

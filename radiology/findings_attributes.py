@@ -8,13 +8,14 @@ from radiology.findings_text import Span
 
 _PART = r"(?:upper|mid\w*|lower)(?:\s+(?:lobe|lung|zone|field))?s?"
 _SIDE = re.compile(
-    r"\b(?!(?:left|right)\s+(?:atri|ventric|main))(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
+    r"\b(?=[blr])(?!(?:left|right)\s+(?:atri|ventric|main))(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
     r"|(?:left|right)\s+(?:and(?:\s+\w+)?|or|greater\s+than|more\s+than|less\s+than|and/or|>)\s*(?:the\s+)?(?:right|left)"
     rf"|(?:left|right)\s+{_PART}\s+and\s+(?:the\s+)?(?:left|right)\s+{_PART})"
     r"|(?P<left>left|lingular?|l[lu]l|lt|l(?![-./\d]))|(?P<right>right|r[lmu]l|rt|r(?![-./\d])))\b"
 )
 _LOCATION = re.compile(
-    r"\b(?:(?P<upper>upper|[lr]ul)|(?P<mid>mid(?:dle|lung)?|rml)|(?P<lower>lower|[lr]ll)|(?P<apical>apical|apex|apices|biapical)"
+    r"\b(?=[abhlmprsu])(?:(?P<upper>upper|[lr]ul)|(?P<mid>mid(?:dle|lung)?|rml)|(?P<lower>lower|[lr]ll)"
+    r"|(?P<apical>apical|apex|apices|biapical)"
     r"|(?P<basal>basal|basilar|base|bases|bibasilar|bibasal)|(?P<perihilar>perihilar|hilar)"
     r"|(?P<retrocardiac>retrocardiac)|(?P<lingula>lingular?)|(?P<subpulmonic>subpulmonic))\b"
 )
@@ -22,7 +23,7 @@ _DEGREE = (
     r"(?:trace|tiny|minimal(?:ly)?|small|mild(?:ly)?|slight(?:ly)?|moderate(?:ly)?|large|marked(?:ly)?|severe(?:ly)?"
     r"|massive(?:ly)?|extensive|borderline)"
 )
-_SEVERITY = re.compile(rf"\b{_DEGREE}(?:(?:\s+to\s+|-to-|-){_DEGREE})?\b")
+_SEVERITY = re.compile(rf"\b(?=[belmst]){_DEGREE}(?:(?:\s+to\s+|-to-|-){_DEGREE})?\b")
 _ADVERB = re.compile(r"(?<=mild|sive|rate|rked|vere|imal|ight)ly\b")
 
 _MISPLACED = re.compile(
@@ -30,7 +31,8 @@ _MISPLACED = re.compile(
     r"|\b(?:right|left)\s+main(?:stem|\s+stem)?\s+bronchus\b|\bin\s+the\s+o?esophagus\b"
     r"|\b(?:should|could|needs?\s+to|must)\s+be\s+(?:advanced|retracted|withdrawn|repositioned|pulled)\b"
     r"|\b(?:advancement|repositioning|retraction)\b"
-    r"|\bside[\s-]*(?:port|hole)s?\s+(?:is\s+|are\s+)?(?:above|at|near|proximal\s+to)\s+the\s+(?:ge|gastro-?o?esophageal)\s+junction\b"
+    r"|\bside[\s-]*(?:port|hole)s?\s+(?:is\s+|are\s+)?(?:above|at|near|proximal\s+to)\s+the\s+"
+    r"(?:ge|gastro-?o?esophageal)\s+junction\b"
 )
 _STOMACH_TUBE_MISPLACED = re.compile(
     r"\babove\s+the\s+(?:left\s+)?(?:hemi)?diaphragm\b|\bin\s+the\s+(?:airway|lung)\b|\bbronchus\b"

@@ -146,6 +146,7 @@ _LINK = re.compile(r"\s*(?:,\s*|(?:,\s*)?(?P<or>(?:and/)?or)\s+)(?:[\w-]+\s+){0,
 _NEW_PART = re.compile(r",\s+with\b")
 _VERSUS_CHAIN = re.compile(r"\b(?:versus|vs\.?|or)\s+(?:[\w-]+\s+){0,4}$")
 
+_DENIAL = re.compile(r"(?:no|not|without)\b")
 #: Cue kinds that speak of what comes after them.
 _FORWARD = frozenset({"skip", "same", "hedge", "negation", "resolved"})
 
@@ -164,13 +165,19 @@ def find_cues(lowered: str, clause: Span, mentions: Sequence[Span]) -> list[Cue]
     cues = []
     for match in _CUE.finditer(lowered, *clause):
         start, end = match.span()
-        if not any(first < end and start < last for first, last in mentions):
+        if not _overlaps(start, end, mentions):
             cues.append(Cue(match.lastgroup or "", start, end))
+        elif (denial := _DENIAL.match(lowered, start)) and not _overlaps(*denial.span(), mentions):
+            cues.append(Cue("negation", *denial.span()))  # "no fibrotic change" is not "no change"
     if lowered.startswith("?", clause[0]):  # "?pneumonia"
         cues.insert(0, Cue("hedge", clause[0], clause[0] + 1))
     elif lowered.endswith("?", 0, clause[1]):  # "small effusion?"
         cues.append(Cue("hedge_back", clause[1] - 1, clause[1]))
     return cues
+
+
+def _overlaps(start: int, end: int, spans: Sequence[Span]) -> bool:
+    return any(first < end and start < last for first, last in spans)
 
 
 def find_changes(lowered: str, clause: Span, cues: Sequence[Cue]) -> list[Cue]:
@@ -183,7 +190,7 @@ def find_changes(lowered: str, clause: Span, cues: Sequence[Cue]) -> list[Cue]:
     taken = [(cue.start, cue.end) for cue in changes]
     for match in _CHANGE.finditer(lowered, *clause):
         start, end = match.span()
-        if not any(first < end and start < last for first, last in taken):
+        if not _overlaps(start, end, taken):
             changes.append(Cue(match.lastgroup or "", start, end))
     return sorted(changes, key=lambda cue: cue.start)
 

@@ -86,7 +86,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"|(?:nodal|hilar)\s+(?:\w+\s+)?calcifications?",
     ),
     ("atelectasis", r"collapsed?\s+(?:of\s+)?" + _gap(4) + r"(?:lungs?|lobes?|lingula)|(?:lung|lobe|lobar)\s+(?:is\s+|has\s+)?(?:\w+\s+)?"
-     r"collapsed?|atelecta\w+"),
+     r"collapsed?"),
     (
         "pleural_other",
         rf"pleural?[\s/-]+{_gap(3)}{_PLEURAL}|(?<=\beffusion\sversus\s)thickening|(?<=\beffusion\sor\s)thickening"
@@ -116,20 +116,19 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("enlarged_cardiomediastinum", rf"(?:{_LARGE}|widening|widened)\s+(?:of\s+)?{_gap(4)}mediastin(?:um|al\b)(?:\s+(?:silhouette|contours?))?"
      rf"|(?:prominent|enlarged|widened)\s+cardio-?mediastinal\s+(?:silhouette|contours?)"),
     ("consolidation", rf"consolidated\s+{_gap(4)}(?:lobes?|lungs?|lingula)"),
-    ("fracture", r"fractur(?:ed?|es)"),
     ("bone_deformity", r"(?:compression|wedge|wedging|height\s+loss)\b(?!\s+fractur)(?:\s+(?:deformit\w+|fracture))?(?=[^.]*\b(?:vertebra|body|bodies|spine|thoracic|t\d))"),
     ("spine_degeneration", r"degenerative(?:\s+\w+){0,2}?\s+changes?|degenerative|spondylo\w+|osteophyt\w*"),
     ("osteopenia", r"(?:bone|bony)\s+(?:mineral\s+)?(?:density|mineralization)\s+" + _verb_gap(3) + r"(?:decreased|diminished|reduced|low)"),
     ("endotracheal_tube", r"tube(?=[^.;,]{0,40}\bcarina\b)"),
-    ("scoliosis", r"(?:scolio|dextro|levo)\w+|curvature"),
+    ("scoliosis", r"(?:dextro|levo)(?:-?scolio|-?convex|-?curv|-?rotary|-?rotato)\w*(?:\s+(?:curvature|deformity|scoliosis))?|curvature"),
     (
         "pacemaker",
         rf"(?:cardiac|dual|single|biventricular)[\s-]+{MASK}\s+(?:\w+\s+){{0,2}}?(?:generator|device|leads?|pacer|pacemaker)"
         rf"|cardiac\s+{MASK}(?=[^.]{{0,60}}\bleads?\b)|(?:dual|single)[\s-]+{MASK}\s+cardiac\s+{MASK}|pulse\s+generator|generator",
     ),
     ("central_line", rf"(?:{MASK}|port)-a-{MASK}|(?:chest|subclavian|ij|jugular|central|port[\s-]a)[\s-]+{MASK}(?=[^.]{{0,80}}\b(?:tip|svc|cavo\w*|catheter|vena)\b)"
-     r"|(?:ij|jugular|subclavian|femoral|central)\s+" + _gap(5) + r"(?:catheter|line|sheath|port)\b|catheters?(?=[^.;]{0,60}\b(?:svc|cavo\w*|vena|right\s+atrium)\b)|port(?=\s+(?:tip|catheter|with|in\s+place))"
-     r"|(?:chest|sided|subclavian|jugular|ij|wall)\s+port\b"),
+     r"|(?:ij|jugular|subclavian|femoral|central)\s+" + _gap(5) + r"(?:catheter|line|sheath|port)\b|catheters?(?=[^.;]{0,60}\b(?:svc|cavo\w*|vena|right\s+atrium)\b)|port\s+catheters?|port(?=\s+(?:tip|with|in\s+place))"
+     r"|(?:chest|sided|subclavian|jugular|ij|wall)\s+port\b(?:\s+catheters?)?"),
     ("support_devices", rf"leads?\s+(?:\w+\s+){{0,2}}?overl(?:y|ie|ies|ying)\b|overlying\s+(?:\w+\s+){{0,2}}?leads?|electronic\s+device|ivc\s+(?:filter|{MASK})|(?:ivc|caval)\s+filter"),
     ("valve_prosthesis", r"(?:prosthetic|mechanical|artificial|replaced|bioprosthetic)\s+(?:\w+\s+){0,2}?valves?|valves?\s+(?:\w+\s+)?(?:prosthes[ie]s|replacements?)"),
 )  # fmt: skip

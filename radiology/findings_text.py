@@ -7,10 +7,13 @@ import re
 #: Start and end (exclusive) of a piece of text.
 Span = tuple[int, int]
 
-#: A full stop and the number of a list entry behind it, a blank line, or the number of an entry without a stop before it.
+#: What ends a sentence: a full stop, with the number of a list entry behind it if there is one; the number of an entry
+#: without a stop before it; a blank line; a line that begins an entry. The first character tells most places apart.
 _SENTENCE_END = re.compile(
-    r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?:[.!?]+(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|[.!]+(?=[a-z]{2,}[\s,]))"
-    r"|(?P<bare>\s+\d{1,2}[.)](?=\s+[a-z]))|\n\s*\n|\n(?=\s*(?:[-*•]|\d{1,2}[.)])\s)|<br\s*/?>"
+    r"[.!?\s<](?:(?<=[.!?])(?<!\bdr.)(?<!\bmr.)(?<!\bvs.)(?<!\be\.g.)(?<!\bi\.e.)"
+    r"(?:[.!?]*(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|(?<!\?)[.!]*(?=[a-z]{2,}[\s,]))"
+    r"|(?<=\s)(?:(?P<bare>\s*\d{1,2}[.)](?=\s+[a-z]))|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•]|\d{1,2}[.)])\s)))"
+    r"|(?<=<)br\s*/?>)"
 )
 _ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])(?=\s)")
 _HARD_BREAK = re.compile(
@@ -19,12 +22,15 @@ _HARD_BREAK = re.compile(
 )
 _SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+(?!(?:the\s+)?mediastin)")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should|can(?:not|'t)?|shows?|demonstrates?|there|(?<!normal\s)limits?|obscures?|ends?|extends?|courses?|terminates?|projects?|overlies)\b"
+    r"\b(?=[acdehilmoprstw])(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should"
+    r"|can(?:not|'t)?|shows?|demonstrates?|there|(?<!normal\s)limits?|obscures?|ends?|extends?|courses?|terminates?"
+    r"|projects?|overlies)\b"
 )
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
 _NO_SUBJECT = re.compile(
-    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|(?<!normal\s)limits?|obscures?|shows?)\b"
+    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would"
+    r"|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|(?<!normal\s)limits?|obscures?|shows?)\b"
 )
 #: A list of organs whose predicate is still to come ("heart, mediastinum and lungs are normal").
 _ONLY_ORGANS = re.compile(
@@ -33,7 +39,8 @@ _ONLY_ORGANS = re.compile(
 )
 #: What stands before a comma of a list of adjectives ("no displaced, acute fracture is seen").
 _ADJECTIVE = re.compile(
-    r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small|other)\s*$"
+    r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small"
+    r"|other)\s*$"
 )
 _GOES_ON = re.compile(r"\b(?:or|nor)\b")
 

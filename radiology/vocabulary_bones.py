@@ -8,7 +8,7 @@ BONE_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "scoliosis",
         "scoliosis",
-        "dextroscoliosis, levoscoliosis, scoliotic curvature, dextrocurvature, levocurvature, scoliotic "
+        "scoliotic, dextroscoliosis, levoscoliosis, scoliotic curvature, dextrocurvature, levocurvature, scoliotic "
         "deformity, kyphoscoliosis, dextroconvex curvature, levoconvex curvature, s shaped curvature, curvature "
         "of the spine, curvature of the thoracic spine, spinal curvature, scoliotic change, spine curvature",
     ),

@@ -8,7 +8,7 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "atelectasis",
         "atelectasis",
-        "atelectatic change, atelectases, atelectasis change, subsegmental atelectasis, discoid atelectasis, "
+        "atelectatic, atelectatic change, atelectases, atelectasis change, subsegmental atelectasis, discoid atelectasis, "
         "platelike atelectasis, plate like atelectasis, linear atelectasis, bandlike atelectasis, band like "
         "atelectasis, compressive atelectasis, passive atelectasis, rounded atelectasis, dependent atelectasis, "
         "atelectactic change, lobar collapse, collapse of the lung, lung collapse, collapsed lung, lower lobe "
@@ -32,7 +32,7 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "fracture",
         "fracture",
-        "rib fracture, fractured rib, compression fracture, clavicular fracture, clavicle fracture, fx, fracture "
+        "fractured, rib fracture, fractured rib, compression fracture, clavicular fracture, clavicle fracture, fx, fracture "
         "deformity, fracture deformities, fractured clavicle, vertebral fracture, vertebral body fracture, "
         "fracture line, insufficiency fracture, bone fracture, bony fracture, sternal fracture",
         sided=True,

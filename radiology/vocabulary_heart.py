@@ -51,7 +51,7 @@ HEART_ENTRIES: tuple[Entry, ...] = (
         "aorta, unfolding of the aorta, unfolding of the thoracic aorta, tortuosity of the aorta, tortuosity of "
         "the thoracic aorta, uncoiled aorta, uncoiling of the aorta, dilated aorta, enlarged aorta, aortic "
         "aneurysm, thoracic aortic aneurysm, ectasia of the aorta, ectasia of the thoracic aorta, aortic "
-        "dilatation, aortic dilation, prominent aorta, prominent thoracic aorta, tortuous and calcified aorta, "
+        "dilatation, aortic dilation, prominent aorta, prominent thoracic aorta, "
         "tortuous descending thoracic aorta, tortuous descending aorta, tortuosity of the descending thoracic "
         "aorta, aortic elongation, elongated aorta, elongation of the aorta, aortic unfolding, prominent aortic "
         "knob, tortuosity of the descending aorta, aneurysmal dilatation",
