@@ -3,7 +3,8 @@
 For every finding that a report names: whether it is present, absent or uncertain, on which side, where, how much, how
 it changed and, for devices, how it is placed. Rules look at one sentence at a time: mentions come from the vocabulary,
 negation and doubt from trigger phrases with a scope (see ``findings_cues``), "the heart is normal" from the state of
-organs (see ``findings_anchors``). No model, no network; more than a thousand reports a second on one core.
+organs (see ``findings_anchors``). No model, no network. English only. How well this reads, and what it misses, is in
+``docs/reading-reports.md``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Finding:
 
     ``concept`` is a key of the vocabulary. ``side`` is left, right, bilateral or ``None`` where the text does not say.
     ``change`` is new, worse, improved, unchanged or resolved (then the status is absent); ``placement`` is placed or
-    misplaced, for devices. ``span`` is the place (start, end) of the words in the report. ``hedge`` is the word of doubt
-    where the status is uncertain ("may", "probable", "versus").
+    misplaced, for devices. ``sentence`` is the sentence as written, ``span`` the place (start, end) of the words in the
+    report. ``hedge`` is the word of doubt where the status is uncertain ("may", "probable", "versus").
     """
 
     concept: str
@@ -151,7 +152,7 @@ def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
 
 
 def _same_again(lowered: str, before: Finding, found: Finding) -> bool:
-    """Whether two mentions are two names of one thing: "AICD/pacemaker", "atherosclerotic calcification of the aorta"."""
+    """Whether two mentions name one thing twice: "AICD/pacemaker", "atherosclerotic calcification of the aorta"."""
     between = lowered[before.span[1] : found.span[0]]
     same = (before.concept, before.status) == (found.concept, found.status)
     return same and found.side in (None, before.side) and between.strip(" /-(") in ("", "of the")

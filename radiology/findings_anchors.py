@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from radiology.findings_patterns import MASK
 from radiology.findings_text import Span
+from radiology.findings_wordings import MASK
 
 if TYPE_CHECKING:
     from radiology.study import Status
@@ -72,7 +72,10 @@ _CLEAR_MEANS = ("consolidation", "pulmonary_edema", "lung_nodule", "lung_opacity
 _SHARP_ANGLES = re.compile(
     r"\bcosto[\s-]?phrenic\s+(?:angles?|sulci|sulcus|x{3,})\b[^.;,]{0,20}?\b(?:sharp|clear|preserved|normal)\b"
 )
-_NORMAL = r"(?:normal|unremarkable|intact|clear|within\s+(?:the\s+)?normal\s+limits|preserved|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
+_NORMAL = (
+    r"(?:normal|unremarkable|intact|clear|within\s+(?:the\s+)?normal\s+limits|preserved"
+    r"|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
+)
 #: What a normal part of the chest denies: how it is called, and the findings.
 _NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
     (

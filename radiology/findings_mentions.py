@@ -35,7 +35,7 @@ class Mention:
 
 
 def find_mentions(lowered: str, clause: Span) -> tuple[list[Mention], list[Span]]:
-    """What a clause names, and the spans of all words that are spoken for, phrases that only look like a finding too."""
+    """What a clause names, and the spans of the words spoken for, those that only look like a finding too."""
     blocked: list[Span] = []
     mentions: list[Mention] = []
     heading = _HEADING.match(lowered, *clause) if ":" in lowered else None

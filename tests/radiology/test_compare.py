@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from tests.radiology.graded import graded_sentences
 
 import radiology
 from radiology.compare import compare
 from radiology.phantom.factors import Factors, counterfactual, factor_names, sample_factors
 from radiology.phantom.grammar import report_text, write_report
+from tests.radiology.graded import graded_sentences
 
 
 def _reports(n: int) -> list[str]:

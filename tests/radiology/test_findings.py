@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.radiology.graded import graded_sentences
 
 from radiology.findings import Finding, read_report, sides_of, statuses
 from radiology.phantom.factors import sample_factors, sample_prior
 from radiology.phantom.grammar import parse_report, report_text, write_report
 from radiology.vocabulary import CONCEPTS
+from tests.radiology.graded import graded_sentences
 
 
 def phantom_reports(n: int, seed: int) -> list[str]:
@@ -180,7 +180,7 @@ def test_a_report_says_what_its_sentences_say() -> None:
 
 
 def _mixed_reports(rng: np.random.Generator, n: int) -> list[list[str]]:
-    """Reports of eight graded sentences each; headings and numbers of lists reach beyond their sentence and are left out."""
+    """Reports of eight graded sentences each, without headings and numbered lists, which reach beyond a sentence."""
     texts = [sentence.text for held_out in (False, True) for sentence in graded_sentences(held_out)]
     texts = [text for text in texts if text.count(".") == 1 and text.endswith(".") and not set(text) & set(":()?")]
     return [[texts[place] for place in rng.choice(len(texts), 8, replace=False)] for _ in range(n)]

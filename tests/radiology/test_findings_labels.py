@@ -14,7 +14,7 @@ from radiology.vocabulary import CHEXPERT_CONCEPTS, CONCEPTS
     [
         ("", {"no_finding": "present"}),
         ("No acute disease.", {"no_finding": "present"}),
-        ("Left chest tube. No pneumothorax.", {"no_finding": "present", "support_devices": "present", "pneumothorax": "absent"}),
+        ("Left chest tube.", {"no_finding": "present", "support_devices": "present"}),
         ("Healed sternotomy.", {"no_finding": "present"}),
         ("Scoliosis.", {"no_finding": "absent"}),
         ("Right nodule.", {"no_finding": "absent", "lung_lesion": "present"}),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from tests.radiology.graded import graded_sentences
 
 from radiology.findings import read_report
+from tests.radiology.graded import graded_sentences
 
 #: Sentences that are read wrongly: two halves of a double denial, a preference, an abbreviation that is also a unit.
 KNOWN_FAILURES = {
