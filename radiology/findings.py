@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from radiology.findings_anchors import OrganStatement, organ_statements, whole_sentence_statements
-from radiology.findings_attributes import read_location, read_placement, read_severity
+from radiology.findings_attributes import Word, describing_words, read_placement, told
 from radiology.findings_cues import Cue, Governed, find_changes, find_cues, governing
 from radiology.findings_mentions import Mention, change_of, find_mentions, names_bone, side_of, windows
 from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans, told_spans
@@ -142,9 +142,10 @@ def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
     changes = find_changes(lowered, clause, cues)
     if mentions:
         found = None
+        words = describing_words(lowered, clause)
         for place, state in enumerate(governing(lowered, clause, cues, [mention.span for mention in mentions])):
             if state.kind != "skip":
-                before, found = found, _finding_of_mention(lowered, clause, mentions, place, state, changes)
+                before, found = found, _finding_of_mention(lowered, clause, words, mentions, place, state, changes)
                 if before is None or not _same_again(lowered, before, found):
                     yield found
     for statement in organ_statements(lowered, clause, blocked):
@@ -165,7 +166,13 @@ def _overall_finding(lowered: str, clause: Span, span: Span) -> Finding:
 
 
 def _finding_of_mention(
-    lowered: str, clause: Span, mentions: Sequence[Mention], place: int, state: Governed, changes: Sequence[Cue]
+    lowered: str,
+    clause: Span,
+    words: Sequence[Word],
+    mentions: Sequence[Mention],
+    place: int,
+    state: Governed,
+    changes: Sequence[Cue],
 ) -> Finding:
     mention = mentions[place]
     status = _STATUS_OF_KIND.get(state.kind, "present")
@@ -178,9 +185,9 @@ def _finding_of_mention(
     return Finding(
         concept=concept.key,
         status=status,
-        side=side_of(lowered, clause, mentions, place),
-        location=None if device or not concept.sided else read_location(lowered, before, after),
-        severity=None if device else read_severity(lowered, before, after),
+        side=side_of(lowered, clause, words, mentions, place),
+        location=None if device or not concept.sided else told(words, "location", before, after),
+        severity=None if device else told(words, "severity", before, after),
         change=change,
         placement=read_placement(lowered, clause, concept.key == "nasogastric_tube")
         if device and status != "absent"
@@ -210,7 +217,8 @@ def _finding_of_statement(lowered: str, clause: Span, statement: OrganStatement,
 
 
 def _degree(lowered: str, clause: Span, statement: OrganStatement) -> str | None:
-    degree = read_severity(lowered, (clause[0], statement.span[1]), (clause[1], clause[1]))
+    words = describing_words(lowered, (clause[0], statement.span[1]))
+    degree = told(words, "severity", (clause[0], clause[1]), (clause[1], clause[1]))
     return None if degree == "large" else degree  # "the heart is large" tells no degree
 
 

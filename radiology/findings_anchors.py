@@ -77,14 +77,14 @@ _NORMAL = (
     r"|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
 )
 #: What a normal part of the chest denies: how it is called, and the findings.
-_NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
+_NORMAL_PARTS: tuple[tuple[tuple[str, ...], re.Pattern[str], tuple[str, ...]], ...] = (
     (
-        "ple",
+        ("pleura",),
         re.compile(rf"\bpleural\s+(?:spaces?|surfaces?)\b[^.;,]{{0,20}}?\b{_NORMAL}\b|\bpleura\b[^.;,]{{0,12}}?\b{_NORMAL}\b"),
         ("pleural_effusion", "pneumothorax"),
     ),
     (
-        "vascul",
+        ("vascul",),
         re.compile(
             rf"\b(?:pulmonary\s+|lung\s+)?vascul(?:arity|ature)\b[^.;]{{0,25}}?\b{_NORMAL}\b"
             r"|\bvascul(?:arity|ature)\s+(?:is|are)\s+not\s+(?:\w+ly\s+)?(?:engorged|congested|prominent|increased)"
@@ -93,14 +93,14 @@ _NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
         ("vascular_congestion",),
     ),
     (
-        "",
+        ("osseous", "bony", "skelet", "bones", "ribs"),
         re.compile(rf"\b(?:(?:osseous|bony|skeletal)\s+(?:structures?|thorax|skeleton|elements)|(?<!of\sthe\s)bones|ribs)\b[^.;,]{{0,40}}?\b{_NORMAL}\b"),
         ("fracture",),
     ),
-    ("trachea", re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),
-    ("hil", re.compile(rf"\bhil(?:a|um|ar\s+contours?)\b[^.;,]{{0,15}}?\b{_NORMAL}\b"), ("hilar_enlargement",)),
+    (("trachea",), re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),
+    (("hil",), re.compile(rf"\bhil(?:a|um|ar\s+contours?)\b[^.;,]{{0,15}}?\b{_NORMAL}\b"), ("hilar_enlargement",)),
     (
-        "abnormal",
+        ("abnormal", "bony f", "osseous f", "injur"),
         re.compile(r"\b(?:no|without|negative\s+for)\s+(?:\w+\s+){0,4}?(?:bony|osseous|bone|skeletal)\s+(?:abnormalit\w+|findings?|injur\w+)"),
         ("fracture",),
     ),
@@ -171,8 +171,8 @@ def whole_sentence_statements(lowered: str, sentence: Span) -> Iterator[OrganSta
     if "phrenic" in piece:
         for match in _SHARP_ANGLES.finditer(lowered, *sentence):
             yield OrganStatement("pleural_effusion", "absent", match.span())
-    for hint, pattern, concepts in _NORMAL_PARTS:
-        if hint in piece and (found := pattern.search(lowered, *sentence)):
+    for hints, pattern, concepts in _NORMAL_PARTS:
+        if any(hint in piece for hint in hints) and (found := pattern.search(lowered, *sentence)):
             for concept in concepts:
                 yield OrganStatement(concept, "absent", found.span())
     if "extubat" in piece:

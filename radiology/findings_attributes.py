@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from radiology.findings_text import Span
 
 _PART = r"(?:upper|mid\w*|lower)(?:\s+(?:lobe|lung|zone|field))?s?"
-_SIDE = re.compile(
-    r"\b(?=[blr])(?!(?:left|right)\s+(?:atri|ventric|main))(?:(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
+_SIDE = (
+    r"(?!(?:left|right)\s+(?:atri|ventric|main))(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
     r"|(?:left|right)\s+(?:and(?:\s+\w+)?|or|greater\s+than|more\s+than|less\s+than|and/or|>)\s*(?:the\s+)?(?:right|left)"
-    rf"|(?:left|right)\s+{_PART}\s+and\s+(?:the\s+)?(?:left|right)\s+{_PART})"
-    r"|(?P<left>left|lingular?|l[lu]l|lt|l(?![-./\d]))|(?P<right>right|r[lmu]l|rt|r(?![-./\d])))\b"
+    rf"|(?:left|right)\s+{_PART}\s+and\s+(?:the\s+)?(?:left|right)\s+{_PART}"
+    r"|left|lingular?|l[lu]l|lt|l(?![-./\d])|right|r[lmu]l|rt|r(?![-./\d]))"
 )
 _LOCATION = re.compile(
-    r"\b(?=[abhlmprsu])(?:(?P<upper>upper|[lr]ul)|(?P<mid>mid(?:dle|lung)?|rml)|(?P<lower>lower|[lr]ll)"
-    r"|(?P<apical>apical|apex|apices|biapical)"
-    r"|(?P<basal>basal|basilar|base|bases|bibasilar|bibasal)|(?P<perihilar>perihilar|hilar)"
-    r"|(?P<retrocardiac>retrocardiac)|(?P<lingula>lingular?)|(?P<subpulmonic>subpulmonic))\b"
+    r"\b(?:(?P<upper>upper|[lr]ul)|(?P<mid>mid(?:dle|lung)?|rml)|(?P<lower>lower|[lr]ll)"
+    r"|(?P<apical>apical|apex|apices|biapical)|(?P<basal>basal|basilar|bases?|bibasilar|bibasal)"
+    r"|(?P<perihilar>perihilar|hilar)|(?P<retrocardiac>retrocardiac)|(?P<lingula>lingular?)"
+    r"|(?P<subpulmonic>subpulmonic))\b"
+)
+_PLACE = (
+    r"upper|mid(?:dle|lung)?|lower|apical|apex|apices|basal|basilar|bases?|perihilar|hilar|retrocardiac|subpulmonic"
 )
 _DEGREE = (
     r"(?:trace|tiny|minimal(?:ly)?|small|mild(?:ly)?|slight(?:ly)?|moderate(?:ly)?|large|marked(?:ly)?|severe(?:ly)?"
     r"|massive(?:ly)?|extensive|borderline)"
 )
-_SEVERITY = re.compile(rf"\b(?=[belmst]){_DEGREE}(?:(?:\s+to\s+|-to-|-){_DEGREE})?\b")
+_DEGREES = rf"{_DEGREE}(?:(?:\s+to\s+|-to-|-){_DEGREE})?"
+_DESCRIBING = re.compile(rf"\b(?=[abehlmprstu])(?:(?P<side>{_SIDE})|(?P<place>{_PLACE})|(?P<degree>{_DEGREES}))\b")
 _ADVERB = re.compile(r"(?<=mild|sive|rate|rked|vere|imal|ight)ly\b")
 
 _MISPLACED = re.compile(
@@ -46,22 +53,54 @@ _PLACED = re.compile(
 )
 
 
-def read_side(lowered: str, before: Span, after: Span) -> str | None:
-    """``left``, ``right`` or ``bilateral``: the last such word before the finding, else the first one after it."""
-    return _group(_last(_SIDE, lowered, before) or _SIDE.search(lowered, *after))
+class Word(NamedTuple):
+    """A word that describes a finding: where it stands, and what it tells."""
+
+    start: int
+    end: int
+    side: str | None = None
+    location: str | None = None
+    severity: str | None = None
 
 
-def read_location(lowered: str, before: Span, after: Span) -> str | None:
-    """Normalised part of the lung (upper, mid, lower, apical, basal, …), by the same rule as the side."""
-    return _group(_last(_LOCATION, lowered, before) or _LOCATION.search(lowered, *after))
+def describing_words(lowered: str, clause: Span) -> list[Word]:
+    """Words of a clause that tell side (left, right, bilateral), part of the lung or degree, in order.
+
+    Parts are normalised (upper, mid, lower, apical, basal, perihilar, retrocardiac, lingula, subpulmonic); degrees are
+    as written, adverbs as adjectives (``mildly`` → ``mild``), ranges joined (``small-moderate``).
+    """
+    return [
+        Word(*match.span(), *_told_by(match.lastgroup or "", match.group()))
+        for match in _DESCRIBING.finditer(lowered, *clause)
+    ]
 
 
-def read_severity(lowered: str, before: Span, after: Span) -> str | None:
-    """Size or degree as written, adverbs as adjectives (``mildly`` → ``mild``), ranges joined (``small-moderate``)."""
-    match = _last(_SEVERITY, lowered, before) or _SEVERITY.search(lowered, *after)
-    if match is None:
-        return None
-    return _ADVERB.sub("", re.sub(r"\s+to\s+|-to-", "-", match.group()))
+@lru_cache(maxsize=1024)
+def _told_by(kind: str, text: str) -> tuple[str | None, str | None, str | None]:
+    if kind == "degree":
+        return None, None, _ADVERB.sub("", re.sub(r"\s+to\s+|-to-", "-", text))
+    location = _LOCATION.search(text)
+    side = None
+    if kind == "side":
+        both = text.startswith("b") or ("left" in text and "right" in text)
+        side = "bilateral" if both else "left" if text.startswith("l") else "right"
+    return side, location.lastgroup if location else None, None
+
+
+def told(
+    words: Sequence[Word], field: Literal["side", "location", "severity"], before: Span, after: Span
+) -> str | None:
+    """What the words tell of a field: the last one before the end of the finding, else the first one after it."""
+    found: str | None = None
+    for word in words:
+        value: str | None = getattr(word, field)
+        if value is None:
+            continue
+        if before[0] <= word.start and word.end <= before[1]:
+            found = value
+        elif found is None and after[0] <= word.start and word.end <= after[1]:
+            return value
+    return found
 
 
 def read_placement(lowered: str, clause: Span, stomach_tube: bool) -> str | None:
@@ -69,12 +108,3 @@ def read_placement(lowered: str, clause: Span, stomach_tube: bool) -> str | None
     if _MISPLACED.search(lowered, *clause) or (stomach_tube and _STOMACH_TUBE_MISPLACED.search(lowered, *clause)):
         return "misplaced"
     return "placed" if _PLACED.search(lowered, *clause) else None
-
-
-def _last(pattern: re.Pattern[str], lowered: str, span: Span) -> re.Match[str] | None:
-    matches = list(pattern.finditer(lowered, *span))
-    return matches[-1] if matches else None
-
-
-def _group(match: re.Match[str] | None) -> str | None:
-    return match.lastgroup if match else None

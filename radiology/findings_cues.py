@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from radiology.findings_cue_words import CHANGES, CUE_STARTS, CUES
 from radiology.findings_text import Span
+from radiology.vocabulary import trie_body
 
 
 def _any(starts: str, kinds: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     return rf"\b(?={starts})(?:" + "|".join(rf"(?P<{kind}>{'|'.join(ways)})" for kind, ways in kinds) + ")"
 
 
-_CUE = re.compile(_any(CUE_STARTS.replace(",", "|"), CUES) + r"(?!\w)")
+_CUE = re.compile(_any(trie_body(CUE_STARTS.split(",")), CUES) + r"(?!\w)")
 _CHANGE = re.compile(_any("[abcdeghilmnprsuw]", CHANGES) + r"\b")
 
 _DETERMINER = (
@@ -127,6 +128,8 @@ def _hedge_alternatives(lowered: str, mentions: Sequence[Span], states: list[Gov
 def _forward_states(lowered: str, clause: Span, cues: Sequence[Cue], mentions: Sequence[Span]) -> list[Governed]:
     """Walk the clause from left to right, keeping the cue in force; a scope end lets it go."""
     events: list[tuple[int, int, Cue | None]] = [(cue.start, 1, cue) for cue in cues if cue.kind in _FORWARD]
+    if not events:
+        return [_NOTHING] * len(mentions)
     events += [(start, 2, None) for start, _ in mentions]
     events += [(match.start(), -1 if match["cause"] else 0, None) for match in _SCOPE_END.finditer(lowered, *clause)]
     for match in _SCOPE_END_OUTSIDE_LISTS.finditer(lowered, *clause):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radiology.findings_attributes import read_side
+from radiology.findings_attributes import Word, told
 from radiology.findings_cues import Cue
 from radiology.findings_patterns import concepts_of_match, finding_pattern
 from radiology.findings_text import Span
@@ -60,16 +60,16 @@ def names_bone(lowered: str, start: int, end: int) -> bool:
     return _BONE.search(lowered, start, end) is not None
 
 
-def side_of(lowered: str, clause: Span, mentions: Sequence[Mention], place: int) -> str | None:
+def side_of(lowered: str, clause: Span, words: Sequence[Word], mentions: Sequence[Mention], place: int) -> str | None:
     """The side of a mention; what goes with another finding ("with adjacent atelectasis") is where that one is."""
     if not mentions[place].concept.sided:
         return None
-    side = read_side(lowered, *windows(lowered, clause, mentions, place))
+    side = told(words, "side", *windows(lowered, clause, mentions, place))
     if side is None and place > 0:
         start = mentions[place].span[0]
         attending = _ATTENDING.fullmatch(lowered, mentions[place - 1].span[1], start)
         if attending or lowered.startswith("compressive", start):
-            return side_of(lowered, clause, mentions, place - 1)
+            return side_of(lowered, clause, words, mentions, place - 1)
     return side
 
 
@@ -95,6 +95,8 @@ def change_of(lowered: str, mentions: Sequence[Mention], place: int, changes: Se
     In order: a word of its own before it, one directly after it, one in the predicate that closes the clause, one that
     opens the clause for all ("no change in", "increase in").
     """
+    if not changes:
+        return None
     start, end = mentions[place].span
     first = mentions[place - 1].span[1] if place > 0 else 0
     own = [cue for cue in changes if first <= cue.start < start and _belongs_to_next(lowered, first, cue, place)]

@@ -17,8 +17,8 @@ _SENTENCE_END = re.compile(
 )
 _ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])(?=\s)")
 _HARD_BREAK = re.compile(
-    r";|,?\s+(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from|apart from|other than"
-    r"|with the exception of)\b|\s-{1,2}\s"
+    r";|,?\s+(?=[abehnowy])(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from"
+    r"|apart from|other than|with the exception of)\b|\s-{1,2}\s"
 )
 _SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+(?!(?:the\s+)?mediastin)")
 _VERB = re.compile(
@@ -116,6 +116,8 @@ def clause_spans(lowered: str, span: Span) -> list[Span]:
 
 
 def _soft_clauses(lowered: str, start: int, end: int) -> list[Span]:
+    if lowered.find(",", start, end) < 0 and lowered.find("and", start, end) < 0:
+        return [(start, end)]
     breaks = list(_SOFT_BREAK.finditer(lowered, start, end))
     spans: list[Span] = []
     for place, match in enumerate(breaks):
