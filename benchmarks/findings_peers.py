@@ -35,14 +35,11 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "radiology")]  # some peers bring a package named tests
-
 from radiology import findings
 from radiology.findings_patterns import concepts_of_match, finding_pattern
 from radiology.findings_text import sentence_spans
-from graded import Graded, graded_sentences
 
+GRADED = Path(__file__).parents[1] / "tests" / "radiology"
 RESULTS = Path(__file__).parent / "results" / "findings_peers.json"
 ROUNDS, SENTENCES_A_REPORT = 7, 6
 #: A mention: concept, start, end.
@@ -51,6 +48,14 @@ Mention = tuple[str, int, int]
 Side = Callable[[list[str]], list[list[tuple[str, str]]]]
 
 _DENIED = re.compile(r"\b(?:no|not|without|negative|absent|free of|clear of|neither|nor|resolved|removed)\b")
+
+
+def graded_sentences(held_out: bool) -> list[Any]:
+    """The graded sentences of the tests; by path, for some peers bring a package that is named ``tests`` as well."""
+    sys.path.append(str(GRADED))
+    from graded import graded_sentences as read
+
+    return read(held_out)
 
 
 def mentions_of(text: str) -> list[Mention]:
@@ -138,7 +143,7 @@ def medspacy() -> Side:
 PEERS: dict[str, Callable[[], Side]] = {"negspacy": negspacy, "medspacy": medspacy}
 
 
-def score(side: Side, sentences: list[Graded]) -> dict[str, float]:
+def score(side: Side, sentences: list[Any]) -> dict[str, float]:
     """How a side does on the findings that the sentences name.
 
     ``right``: share of the graded (concept, status) pairs, of concepts with a mention, that the side gives. ``present``
@@ -164,7 +169,7 @@ def score(side: Side, sentences: list[Graded]) -> dict[str, float]:
     return {**counts, **rates}
 
 
-def reports_without_repeats(sentences: Iterable[Graded]) -> list[str]:
+def reports_without_repeats(sentences: Iterable[Any]) -> list[str]:
     """Reports of six sentences each; every sentence stands in one report, once."""
     texts = [sentence.text.rstrip(".") + "." for sentence in sentences]
     order = np.random.default_rng(0).permutation(len(texts))

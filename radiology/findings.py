@@ -135,7 +135,8 @@ def _findings_of_sentence(sentence: str) -> Iterator[Finding]:
 def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
     mentions, blocked = find_mentions(lowered, clause)
     overall = [mention.span for mention in mentions if mention.concept.kind == "overall"]
-    mentions = [mention for mention in mentions if mention.concept.kind != "overall"]
+    if overall:
+        mentions = [mention for mention in mentions if mention.concept.kind != "overall"]
     for span in overall:
         yield _overall_finding(lowered, clause, span)
     cues = find_cues(lowered, clause, [span for span in blocked if span not in overall])

@@ -76,6 +76,8 @@ _NORMAL = (
     r"(?:normal|unremarkable|intact|clear|within\s+(?:the\s+)?normal\s+limits|preserved"
     r"|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
 )
+#: One of these stands in every sentence that :func:`whole_sentence_statements` understands.
+_HINT = re.compile(r"clear|phrenic|pleura|vascul|osseous|bony|skelet|bones|ribs|trachea|hil|abnormal|injur|extubat")
 #: What a normal part of the chest denies: how it is called, and the findings.
 _NORMAL_PARTS: tuple[tuple[tuple[str, ...], re.Pattern[str], tuple[str, ...]], ...] = (
     (
@@ -121,6 +123,8 @@ class OrganStatement:
 
 def organ_statements(lowered: str, clause: Span, mentions: list[Span]) -> Iterator[OrganStatement]:
     """Statements about heart and mediastinum in one clause; an organ inside of a mention is not one."""
+    if not any(lowered.find(organ, *clause) >= 0 for organ in ("heart", "card", "mediast")):
+        return
     for match in _ORGAN.finditer(lowered, *clause):
         start, end = match.span()
         if any(first < end and start < last for first, last in mentions):
@@ -163,6 +167,8 @@ def _denied(lowered: str, start: int, end: int) -> bool:
 
 def whole_sentence_statements(lowered: str, sentence: Span) -> Iterator[OrganStatement]:
     """Statements of one sentence that lungs, pleura, bones and other parts are normal, or that a tube was taken out."""
+    if _HINT.search(lowered, *sentence) is None:
+        return
     piece = lowered[slice(*sentence)]
     if "clear" in piece and not _LIMITED.search(lowered, *sentence):
         for match in _CLEAR.finditer(lowered, *sentence):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radiology.findings_cue_words import CHANGES, CUE_STARTS, CUES
+from radiology.findings_cue_words import CHANGE_STARTS, CHANGES, CUE_STARTS, CUES
 from radiology.findings_text import Span
 from radiology.vocabulary import trie_body
 
@@ -16,7 +16,7 @@ def _any(starts: str, kinds: Sequence[tuple[str, tuple[str, ...]]]) -> str:
 
 
 _CUE = re.compile(_any(trie_body(CUE_STARTS.split(",")), CUES) + r"(?!\w)")
-_CHANGE = re.compile(_any("[abcdeghilmnprsuw]", CHANGES) + r"\b")
+_CHANGE = re.compile(_any(trie_body(CHANGE_STARTS.split(",")), CHANGES) + r"\b")
 
 _DETERMINER = (
     r"(?:a|an|the|there|now|also|stable|unchanged|persistent|possible|possibly|probable|probably|likely|new|increased"
@@ -71,7 +71,7 @@ def find_cues(lowered: str, clause: Span, mentions: Sequence[Span]) -> list[Cue]
 
 
 def _overlaps(start: int, end: int, spans: Sequence[Span]) -> bool:
-    return any(first < end and start < last for first, last in spans)
+    return bool(spans) and any(first < end and start < last for first, last in spans)
 
 
 def find_changes(lowered: str, clause: Span, cues: Sequence[Cue]) -> list[Cue]:

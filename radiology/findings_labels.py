@@ -55,9 +55,9 @@ def chexpert_labels(findings: Iterable[Finding], leaning: Status = "present") ->
     """Observation (our key, see :data:`CHEXPERT_NAMES`) → present, absent or uncertain.
 
     What the report does not speak of is left out. Where it says several things of one observation, present wins over
-    uncertain and uncertain over absent. Observations are not derived from each other: a consolidation is no lung opacity
-    unless the report names one too. Nor is a blunted costophrenic angle an effusion: it may be a scar, and indexes of
-    public collections keep the two apart.
+    uncertain and uncertain over absent. Observations are not derived from each other: a consolidation is no lung
+    opacity unless the report names one too. Nor is a blunted costophrenic angle an effusion: it may be a scar, and
+    indexes of public collections keep the two apart.
 
     ``no_finding`` is always there: present where nothing of the vocabulary is affirmed or in doubt, devices aside
     (surgical clips and old wires included), else absent.
