@@ -8,15 +8,18 @@ organs (see ``findings_anchors``). No model, no network; more than a thousand re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from radiology.findings_anchors import OrganStatement, organ_statements, whole_sentence_statements
 from radiology.findings_attributes import read_location, read_placement, read_severity, read_side
-from radiology.findings_cues import Cue, find_changes, find_cues, governing_kinds
-from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans
-from radiology.vocabulary import CONCEPTS, NOT_CONCEPTS, Concept, concept_of_phrase, mention_pattern
+from radiology.findings_cues import Cue, Governed, find_changes, find_cues, governing
+from radiology.findings_patterns import concepts_of_match, finding_pattern
+from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans, told_spans
+from radiology.vocabulary import CONCEPTS, Concept
 
 if TYPE_CHECKING:
     from radiology.study import Status
@@ -31,7 +34,8 @@ class Finding:
 
     ``concept`` is a key of the vocabulary. ``side`` is left, right, bilateral or ``None`` where the text does not say.
     ``change`` is new, worse, improved, unchanged or resolved (then the status is absent); ``placement`` is placed or
-    misplaced, for devices. ``span`` is the place (start, end) of the words in the report.
+    misplaced, for devices. ``span`` is the place (start, end) of the words in the report. ``hedge`` is the word of doubt
+    where the status is uncertain ("may", "probable", "versus").
     """
 
     concept: str
@@ -43,9 +47,17 @@ class Finding:
     placement: str | None
     sentence: str
     span: Span
+    hedge: str | None = None
 
 
 _STATUS_OF_KIND: dict[str, Status] = {"negation": "absent", "resolved": "absent", "hedge": "uncertain"}
+#: Sentences that are kept as they were read. Reports repeat themselves: most sentences of a collection come again.
+_KEPT_SENTENCES = 8192
+
+
+_BONE = re.compile(
+    r"\b(?:ribs?|osseous|bony|bones?|humer\w+|vertebra\w*|clavic\w+|scapul\w+|stern\w+|spine|skeletal)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +67,35 @@ class _Mention:
 
 
 def read_report(text: str) -> list[Finding]:
-    """All findings of a report in the order of the text; an empty text has none."""
+    """All findings of a report in the order of the text; an empty text has none.
+
+    What stands below a heading such as ``INDICATION:`` or ``COMPARISON:`` was told or done and is left out.
+    """
     lowered = lower_case(text)
+    told = told_spans(lowered)
     findings: list[Finding] = []
-    for sentence in sentence_spans(lowered):
-        found = list(_read_sentence(text, lowered, sentence))
-        found.sort(key=lambda finding: finding.span)
-        findings.extend(found)
+    for start, end in sentence_spans(lowered):
+        words = text[start:end]
+        for found in _read_sentence(lowered[start:end]):
+            first, last = found.span[0] + start, found.span[1] + start
+            if not any(begin <= first < stop for begin, stop in told):
+                findings.append(_placed(found, words, (first, last)))
     return findings
+
+
+def _placed(found: Finding, words: str, span: Span) -> Finding:
+    return Finding(
+        found.concept,
+        found.status,
+        found.side,
+        found.location,
+        found.severity,
+        found.change,
+        found.placement,
+        words,
+        span,
+        found.hedge,
+    )
 
 
 def statuses(findings: Iterable[Finding]) -> dict[str, str]:
@@ -86,15 +119,21 @@ def sides_of(finding: Finding) -> tuple[str, ...]:
     return (finding.side,) if finding.side else ()
 
 
-def _read_sentence(text: str, lowered: str, sentence: Span) -> Iterator[Finding]:
-    words = text[slice(*sentence)]
-    for statement in whole_sentence_statements(lowered, sentence):
-        yield _finding_of_statement(lowered, sentence, statement, words, None)
+@lru_cache(maxsize=_KEPT_SENTENCES)
+def _read_sentence(sentence: str) -> tuple[Finding, ...]:
+    """The findings of one sentence in lower case; their spans count from its start."""
+    return tuple(sorted(_findings_of_sentence(sentence), key=lambda finding: finding.span))
+
+
+def _findings_of_sentence(sentence: str) -> Iterator[Finding]:
+    whole = (0, len(sentence))
+    for statement in whole_sentence_statements(sentence, whole):
+        yield _finding_of_statement(sentence, whole, statement, None)
     pending: Finding | None = None  # held back: a clause without a finding may still tell how it changed
-    for clause in clause_spans(lowered, sentence):
-        found = list(_read_clause(lowered, clause, words))
+    for clause in clause_spans(sentence, whole):
+        found = list(_read_clause(sentence, clause))
         if not found:
-            pending = _with_later_change(pending, lowered, clause)
+            pending = _with_later_change(pending, sentence, clause)
             continue
         if pending is not None:
             yield pending
@@ -104,36 +143,53 @@ def _read_sentence(text: str, lowered: str, sentence: Span) -> Iterator[Finding]
         yield pending
 
 
-def _read_clause(lowered: str, clause: Span, words: str) -> Iterator[Finding]:
-    named = [(match.span(), match.group()) for match in mention_pattern().finditer(lowered, *clause)]
-    phrases = [(span, " ".join(phrase.replace("-", " ").split())) for span, phrase in named]
-    blocked = [span for span, _ in phrases]
-    mentions = [
-        _Mention(concept, span)
-        for span, phrase in phrases
-        if phrase not in NOT_CONCEPTS and (concept := concept_of_phrase(phrase)) is not None
-    ]
-    cues = find_cues(lowered, clause, blocked)
+def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
+    blocked: list[Span] = []
+    mentions: list[_Mention] = []
+    overall: list[Span] = []
+    for match in finding_pattern().finditer(lowered, *clause):
+        span = match.span()
+        blocked.append(span)
+        for concept in concepts_of_match(match):
+            if concept.kind == "overall":
+                overall.append(span)
+            else:
+                mentions.append(_Mention(_by_place(concept, lowered, clause), span))
+    for span in overall:
+        yield _overall_finding(span)
+    cues = find_cues(lowered, clause, [span for span in blocked if span not in overall])
     changes = find_changes(lowered, clause, cues)
-    kinds = governing_kinds(lowered, clause, cues, [mention.span for mention in mentions])
-    for place, kind in enumerate(kinds):
-        if kind != "skip":
-            yield _finding_of_mention(lowered, clause, mentions, place, kind, changes, words)
+    if mentions:
+        states = governing(lowered, clause, cues, [mention.span for mention in mentions])
+        for place, state in enumerate(states):
+            if state.kind != "skip":
+                yield _finding_of_mention(lowered, clause, mentions, place, state, changes)
     for statement in organ_statements(lowered, clause, blocked):
-        yield _finding_of_statement(lowered, clause, statement, words, changes[-1].kind if changes else None)
+        yield _finding_of_statement(lowered, clause, statement, changes[-1].kind if changes else None)
+
+
+def _by_place(concept: Concept, lowered: str, clause: Span) -> Concept:
+    """A lesion of which a bone is named is one of the bone."""
+    if concept.key == "lung_lesion" and _BONE.search(lowered, *clause):
+        return CONCEPTS["bone_lesion"]
+    return concept
+
+
+def _overall_finding(span: Span) -> Finding:
+    return Finding("no_finding", "present", None, None, None, None, None, "", span)
 
 
 def _finding_of_mention(
-    lowered: str, clause: Span, mentions: list[_Mention], place: int, kind: str, changes: Sequence[Cue], words: str
+    lowered: str, clause: Span, mentions: list[_Mention], place: int, state: Governed, changes: Sequence[Cue]
 ) -> Finding:
     mention = mentions[place]
-    status = _STATUS_OF_KIND.get(kind, "present")
+    status = _STATUS_OF_KIND.get(state.kind, "present")
     before, after = _windows(lowered, clause, mentions, place)
     concept = mention.concept
     device = concept.kind == "device"
     change = _change_of(lowered, mentions, place, changes)
     if status == "absent":
-        change = "resolved" if kind == "resolved" else None
+        change = "resolved" if state.kind == "resolved" else None
     return Finding(
         concept=concept.key,
         status=status,
@@ -144,14 +200,13 @@ def _finding_of_mention(
         placement=read_placement(lowered, clause, concept.key == "nasogastric_tube")
         if device and status != "absent"
         else None,
-        sentence=words,
+        sentence="",
         span=mention.span,
+        hedge=lowered[state.cue.start : state.cue.end].strip(" ,(") if status == "uncertain" and state.cue else None,
     )
 
 
-def _finding_of_statement(
-    lowered: str, clause: Span, statement: OrganStatement, words: str, change: str | None
-) -> Finding:
+def _finding_of_statement(lowered: str, clause: Span, statement: OrganStatement, change: str | None) -> Finding:
     absent = statement.status == "absent"
     if absent:
         change = "resolved" if statement.resolved else None
@@ -163,8 +218,9 @@ def _finding_of_statement(
         severity=None if absent else read_severity(lowered, (clause[0], statement.span[1]), (clause[1], clause[1])),
         change=change,
         placement=None,
-        sentence=words,
+        sentence="",
         span=statement.span,
+        hedge=statement.hedge,
     )
 
 
@@ -172,12 +228,13 @@ def _windows(lowered: str, clause: Span, mentions: list[_Mention], place: int) -
     """The words that describe a mention: its own span with what stands before, and what follows up to the next one."""
     start, end = mentions[place].span
     first = clause[0]
-    if place > 0:
+    if place > 0 and mentions[place - 1].span[1] <= start:
         first = mentions[place - 1].span[1]
         first += max(0, lowered[first:start].rfind(","))
     last = clause[1]
-    if place + 1 < len(mentions):
-        last = mentions[place + 1].span[0]
+    following = next((mention.span[0] for mention in mentions[place + 1 :] if mention.span[0] >= end), None)
+    if following is not None:
+        last = following
         joints = [at for joint in (",", " and ", " or ", " with ") if (at := lowered.find(joint, end, last)) >= 0]
         last = min(joints) if joints else end
     return (first, end), (end, last)
@@ -225,5 +282,4 @@ def _with_later_change(pending: Finding | None, lowered: str, clause: Span) -> F
     changes = find_changes(lowered, clause, find_cues(lowered, clause, ()))
     if not changes:
         return pending
-    fields = {name: getattr(pending, name) for name in Finding.__slots__}
-    return Finding(**{**fields, "change": changes[0].kind})
+    return replace(pending, change=changes[0].kind)

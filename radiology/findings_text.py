@@ -7,8 +7,16 @@ import re
 #: Start and end (exclusive) of a piece of text.
 Span = tuple[int, int]
 
-_SENTENCE_END = re.compile(r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)[.!?]+(?=\s|$)|\n\s*\n")
-_HARD_BREAK = re.compile(r";|,?\s+(?:but|however|although|though|whereas|while|except|yet)\b")
+#: A full stop and the number of a list entry behind it, a blank line, or the number of an entry without a stop before it.
+_SENTENCE_END = re.compile(
+    r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)[.!?]+(?:(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|(?=[a-z]{2,}[\s,]))"
+    r"|(?P<bare>\s+\d{1,2}[.)](?=\s+[a-z]))|\n\s*\n|\n(?=\s*(?:[-*•]|\d{1,2}[.)])\s)|<br\s*/?>"
+)
+_ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])(?=\s)")
+_HARD_BREAK = re.compile(
+    r";|,?\s+(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from|apart from|other than"
+    r"|with the exception of)\b|\s-{1,2}\s"
+)
 _SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|shows?|demonstrates?|there)\b"
@@ -16,6 +24,40 @@ _VERB = re.compile(
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
 _NO_SUBJECT = re.compile(r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|now)\b")
+#: What stands before a comma of a list of adjectives ("no displaced, acute fracture is seen").
+_ADJECTIVE = re.compile(
+    r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small|other)\s*$"
+)
+_GOES_ON = re.compile(r"\b(?:or|nor)\b")
+
+#: Headings of what the radiologist was told or did; what stands below them is not seen in the image.
+_HEADING = re.compile(
+    r"(?:(?:(?<=\n)|(?<=\A)|(?<=[.:]\s)|(?<=[.:]\s\s))[ \t]*"
+    r"(?P<told>(?:clinical\s+)?(?:indications?|history|information|data|statement|question)|reasons?\s+for\s+(?:the\s+)?"
+    r"(?:exam(?:ination)?|study|test)|comparisons?|techniques?|exam(?:ination)?|procedure|views?|past\s+medical\s+history"
+    r"|recommendations?|signs?\s+and\s+symptoms|admitting\s+diagnosis)"
+    r"|\b(?P<seen>findings?(?:\s+and\s+impression)?|impressions?|conclusions?|results?|reports?|opinion|summary))\s*:"
+)
+_TOLD_END = re.compile(r"\.(?=\s|$)|\n\s*\n")
+
+
+def told_spans(lowered: str) -> list[Span]:
+    """Spans of the sections that say what was asked, done or compared (indication, technique …), heading and all.
+
+    A section goes on to the next heading; the last of a report has one sentence, for what follows may be findings.
+    """
+    headings = list(_HEADING.finditer(lowered)) if ":" in lowered else []
+    spans = []
+    for place, heading in enumerate(headings):
+        if heading["told"] is None:
+            continue
+        if place + 1 < len(headings):
+            end = headings[place + 1].start()
+        else:
+            stop = _TOLD_END.search(lowered, heading.end())
+            end = stop.start() if stop else len(lowered)
+        spans.append((heading.start(), end))
+    return spans
 
 
 def lower_case(text: str) -> str:
@@ -27,12 +69,19 @@ def lower_case(text: str) -> str:
 
 
 def sentence_spans(lowered: str) -> list[Span]:
-    """Spans of the sentences, without the space around them. A full stop ends one, a blank line too, a line end not."""
+    """Spans of the sentences, without the space and the list number around them.
+
+    A full stop ends one, a blank line and an entry of a list too, the end of a line not.
+    """
     spans: list[Span] = []
-    start = 0
-    for match in _SENTENCE_END.finditer(lowered):
-        _append_stripped(spans, lowered, start, match.end())
-        start = match.end()
+    entry = _ENTRY.match(lowered)
+    start = entry.end() if entry else 0
+    for match in _SENTENCE_END.finditer(lowered, start):
+        end = match.end()
+        number = match.start("entry") if match["entry"] else match.start() if match["bare"] else -1
+        _append_stripped(spans, lowered, start, number if number >= 0 else end)
+        entry = _ENTRY.match(lowered, end)
+        start = entry.end() if entry else end
     _append_stripped(spans, lowered, start, len(lowered))
     return spans
 
@@ -75,7 +124,11 @@ def _starts_clause(left: str, right: str, joined_by_and: bool) -> bool:
         return False
     if _VERB.search(left) or _NEW_SUBJECT.match(right):
         return True
-    return not joined_by_and and bool(_NEGATED_START.match(left.lstrip()))
+    return (
+        not joined_by_and
+        and bool(_NEGATED_START.match(left.lstrip()))
+        and not (_GOES_ON.search(right) or _ADJECTIVE.search(left))
+    )
 
 
 def _append_stripped(spans: list[Span], text: str, start: int, end: int) -> None:

@@ -99,7 +99,7 @@ Bibasilar atelectasis, left greater than right. | atelectasis:left present basal
 Endotracheal tube terminates 4 cm above the carina. | endotracheal_tube present placed
 The NG tube is coiled in the esophagus and should be repositioned. | nasogastric_tube present misplaced
 Left chest wall pacemaker with leads in standard position. | pacemaker:left present placed
-Subcutaneous emphysema is seen. |
+Subcutaneous emphysema is seen. | subcutaneous_emphysema present
 Evaluate for pneumothorax. |
 No acute cardiopulmonary process. | no_finding present
 """
