@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,9 @@ def repetition(text: str, n: int = _REPEATED) -> float:
     return 1 - share(len(set(grams)), len(grams)) if grams else float("nan")
 
 
-def mean_with_interval(columns: dict[str, Sequence[float]], draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+def mean_with_interval(
+    columns: Mapping[str, Sequence[float]], draws: int = DRAWS, seed: int = 0
+) -> dict[str, Interval]:
     """Means over reports of several columns, each with an interval; NaN is left out."""
     arrays = {name: np.array(values, dtype=float) for name, values in columns.items()}
     n = len(next(iter(arrays.values()))) if arrays else 0

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from radiology.errors import InputError
 from radiology.paths import shown
+from radiology.study import Terms
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 Messages = Sequence[dict[str, str]]
@@ -128,11 +129,30 @@ class ChatClient:
     Args:
         server: where to ask.
         record: where calls are written down and earlier answers are found.
+        terms: of the text that will be asked about.
+        allow_remote: let credentialed text go to a server that is not on this machine.
         sleep: for tests.
+
+    Raises:
+        InputError: credentialed text would leave the machine, or a server elsewhere wants a key and there is none.
     """
 
-    def __init__(self, server: ChatServer, record: CallRecord, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        server: ChatServer,
+        record: CallRecord,
+        *,
+        terms: Terms = "credentialed",
+        allow_remote: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         import openai
+
+        if terms == "credentialed" and not server.is_local and not allow_remote:
+            raise InputError(
+                f"reports may be of patients and {server.base_url} is not on this machine; use a local server, or give "
+                "--allow-remote if the terms of the data and the contract with the server's operator permit it"
+            )
 
         self.server, self._record, self._sleep = server, record, sleep
         self._structured = True

