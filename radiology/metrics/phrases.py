@@ -64,17 +64,20 @@ _SPECULATION = re.compile(
     r"reflect|indicat)"
     r"|(?:may|might|could|can)\s+(?:represent|reflect|indicate|be\s+(?:due|related|secondary))|"
     r"(?:highly\s+)?suggest(?:ive\s+of|ing)\b"
-    r"|(?:consistent|compatible|in\s+keeping)\s+with|indicat(?:ing|ive\s+of)|concerning\s+for|worrisome\s+for|"
+    r"|(?:consistent|compatible|in\s+keeping)\s+with|indicative\s+of|concerning\s+for|worrisome\s+for|"
     r"suspicious\s+for"
+    r"|(?<=,\s)(?:most\s+)?(?:likely|probably|possibly|presumably)\s"
     r"|due\s+to|secondary\s+to|related\s+to|attributable\s+to|represent(?:ing|s)\b|reflecting\b|"
     r"(?:if\s+there\s+is)\b).*$"
 )
 _NOTHING = re.compile(r"^(?:\w+:\s*)?(?:none|n/?a|other:?\s*none|no\s+other\s+significant\s+findings?|[_\W]*)\.?$")
+#: "This remains unchanged" means nothing apart from the sentence before it.
+_PRONOUN = re.compile(r"(?:this|these|it|they)\s+(?:is|are|remains?|appears?|has|have)\b[\w\s]{0,40}\.?$", re.I)
 _LEAD = re.compile(r"^(?:however|in\s+addition|additionally|otherwise|also|furthermore|incidentally),\s*", re.I)
 
 _DENIAL = re.compile(
-    r"^(?P<lead>.*?\b)?(?P<no>(?:with\s+)?(?:no|without(?:\s+any)?|free\s+of|negative\s+for)(?:\s+(?:evidence|"
-    r"signs?|findings?)\s+of)?)\s+(?P<list>.+)$", re.I | re.S
+    r"^(?P<lead>.*?\b)?(?:with\s+)?(?:no|without(?:\s+any)?|free\s+of|negative\s+for)"
+    r"(?:\s+(?P<of>(?:evidence|signs?|findings?)\s+of))?\s+(?P<list>.+)$", re.I | re.S
 )  # fmt: skip
 _NO_DENIAL = re.compile(r"\b(?:no|without)\s+(?:\w+\s+)?change\b|\bno\s+longer\b", re.I)
 _GOES_ON = re.compile(r"(?:its?|their|with\s+(?:its|tip)|which|this)\b")
@@ -130,6 +133,8 @@ def _phrases_of_sentence(sentence: str) -> list[str]:
     sentence = _LEAD.sub("", sentence)
     lowered = sentence.lower()
     if _NOTHING.match(lowered) or _NOT_SEEN_IN_IMAGE.search(lowered):
+        return []
+    if _PRONOUN.match(sentence) and not read_report(sentence):
         return []
     tail = _SPECULATION.search(lowered)
     if tail is not None:
@@ -189,7 +194,8 @@ def _split_clause(clause: str) -> Iterator[str]:
             yield clause
             return
         lead = lead if _SUBJECT_ONLY.match(lead) is None else ""
-        yield from (f"{lead} no {item}".strip() for item in items)
+        no = f"no {denial['of'] or ''}".strip()
+        yield from (f"{lead} {no} {item}".strip() for item in items)
         return
     yield from _split_affirmed(clause)
 
@@ -225,14 +231,17 @@ def _split_affirmed(clause: str) -> Iterator[str]:
         subjects = [part.strip() for part in _JOINT.split(state["subjects"]) if part.strip()]
         if len(subjects) > 1 and all(len(part.split()) <= 4 for part in subjects):
             noun = _SHARED_NOUN.search(subjects[-1])
-            for part in subjects:
+            article = "the " if subjects[0].lower().startswith("the ") else ""
+            for place, part in enumerate(subjects):
+                if place and not part.lower().startswith("the "):
+                    part = article + part
                 shared = f" {noun.group(1).removesuffix('s')}" if noun and _ORGAN_ALONE.search(part) else ""
                 yield _in_number(f"{part}{shared}", state["state"])
             return
     start = 0
     for joint in _NEW_FINDING.finditer(clause):
         before, after = clause[start : joint.start()], clause[joint.end() :]
-        if read_report(before) and read_report(after):
+        if read_report(before) and read_report(after.partition(",")[0]):
             yield before
             start = joint.end()
     yield clause[start:]
