@@ -212,7 +212,7 @@ def _report_of_item(item: Any, side: Side) -> ReportText:
     if not isinstance(item, dict):
         raise _BadRowError(None, "is no object")
     fields = {str(name).lower(): value for name, value in item.items()}
-    study_id = next((fields[name] for name in reversed(_ID) if fields.get(name) not in (None, "", "nan")), None)
+    study_id = next((fields[name] for name in _ID if fields.get(name) not in (None, "", "nan")), None)
     if study_id is None or isinstance(study_id, dict | list):
         raise _BadRowError("study_id", "is missing")
     patient = next((str(fields[name]) for name in _PATIENT if fields.get(name) is not None), None)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.radiology.metrics.chat_server import Answer, ChatServerState, by_words, serving
 
 from radiology.errors import InputError
 from radiology.metrics.entailment import Verdict
@@ -15,6 +14,7 @@ from radiology.metrics.entailment_llm import LLMEntailment, LLMPhrases
 from radiology.metrics.llm import CallRecord, ChatClient, ChatServer
 from radiology.metrics.phrases import GroundedPhrase
 from radiology.metrics.radfact import judge_study
+from tests.radiology.metrics.chat_server import Answer, ChatServerState, by_words, serving
 
 PREMISES = ["Small left pleural effusion.", "No pneumothorax."]
 
