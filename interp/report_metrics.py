@@ -134,12 +134,9 @@ def notes(compared: Compared) -> list[str]:
     pairing = compared.pairing
     if pairing.missing:
         what = "counted as empty reports" if any(pair.missing for pair in pairing.pairs) else "left out"
-        lines.append(f"{len(pairing.missing)} studies have no candidate and are {what}: {_some(pairing.missing)}")
+        lines.append(f"studies without candidate, {what}: {_some(pairing.missing)}")
     if pairing.without_reference:
-        lines.append(
-            f"{len(pairing.without_reference)} candidates have no reference and are left out: "
-            f"{_some(pairing.without_reference)}"
-        )
+        lines.append(f"candidates without reference, left out: {_some(pairing.without_reference)}")
     problems = compared.problems()
     lines += [f"left out: {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
@@ -190,7 +187,7 @@ def _main_table(compared: Compared) -> Table:
             bounds = "–" if math.isnan(value.low) else f"{value.low:.{digits}f}–{value.high:.{digits}f}"
             shown_name = shown_name.replace("_f1_5", " f1 of five").replace("_", " ")
             rows.append((shown_name, f"{value.value:.{digits}f}", bounds, str(counted)))
-    title = f"{n} pairs of reports"
+    title = f"Pairs of reports: {n}"
     return table(title, ["metric", "value", "95 %", "n"], rows)
 
 
@@ -288,4 +285,4 @@ def _phrases_schema() -> Any:
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -75,12 +75,12 @@ def evaluate(pairing: Pairing, metrics: Sequence[str], tools: Tools | None = Non
     """Metrics (names of :data:`METRICS`) over paired reports, by name.
 
     Raises:
-        InputError: a name that is no metric, no pairs, or a metric that cannot be computed of these reports.
+        InputError: a name that is no metric, no study on both sides, or a metric that cannot be computed of these reports.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise InputError(f"metric {unknown[0]!r} does not exist; choose of {', '.join(METRICS)}")
-    if not pairing.pairs:
+    if all(pair.missing for pair in pairing.pairs):
         raise InputError("no study is in both sets of reports; are the study ids of the same kind?")
     tools = tools or Tools()
     return {name: METRICS[name](pairing, tools) for name in dict.fromkeys(metrics)}
@@ -91,9 +91,9 @@ def _radfact(pairing: Pairing, tools: Tools) -> Result:
     judged, unsplit = judge_studies(pairs, tools.judge, tools.split, tools.workers)
     result = summarise(judged, tools.judge.name, tools.draws, tools.seed)
     if result.failures:
-        notes.append(f"{result.failures} phrases got no usable answer and count as not entailed")
+        notes.append(f"phrases without a usable answer, counted as not entailed: {result.failures}")
     if unsplit:
-        notes.append(f"{unsplit} reports could not be cut into phrases and count as empty")
+        notes.append(f"reports that could not be cut into phrases, counted as empty: {unsplit}")
     names = list(judged[0].scores)
     columns = {name: [study.scores[name] for study in judged] for name in names}
     counted = {name: _known(column) for name, column in columns.items()}
@@ -120,7 +120,7 @@ def _lunguage_sequential(pairing: Pairing, tools: Tools) -> Result:
 def _of_lunguage(score: LunguageScore, columns: Columns, units: str) -> Result:
     notes = []
     if score.missing:
-        notes.append(f"{len(score.missing)} {units} have no candidate and count 0")
+        notes.append(f"{units} without candidate, counted as 0: {len(score.missing)}")
     if score.moved:
         most = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in list(score.moved.items())[:6])
         notes.append(f"attributes that differ within matched findings: {most}")
