@@ -64,6 +64,7 @@ _EXPRESSIONS: tuple[tuple[str, str], ...] = (
     (r"(?:anterior\s+)?chest\s+walls?", " "),
     (r"(?:internal\s+)?(?:jugular|ij)", " jugular "),
     (r"tracheostomy(?:\s+tube)?", " tracheostomy "),
+    (r"in\s+(?:stable\s+|good\s+|appropriate\s+|standard\s+)?place", " "),
     (r"soft\s+tissues?", " softtissue "),
     (r"(?:upper\s+)?abdom(?:en|inal)", " abdomen "),
     (r"coronary\s+(?:artery\s+)?bypass(?:\s+graft(?:ing)?)?|cabg", " cabg "),
@@ -83,7 +84,7 @@ FILLER = word_set(
     remainder remaining rest otherwise currently overall general generally approximately about project
     projects projecting overlying overlie overlies involving along located site amount material change
     changes s finding findings view views aspect feature features sized other none identifiable
-    discernible radiographic cath"""
+    discernible radiographic cath subtle subtly"""
 )
 
 #: Qualities that a denial needs not repeat: "no focal consolidation" says as much as "no consolidation".

@@ -55,7 +55,8 @@ _STATE_ALONE = re.compile(
 _CUE_WORDS = word_set(
     """no not without nor neither negative absent absence free longer resolved cleared resolution removed
     removal possible possibly probable probably likely may might could questionable suspected versus vs
-    cannot be excluded exclude suspicious prior previous previously"""
+    cannot be excluded exclude suspicious prior previous previously represent represents representing
+    reflect reflects reflecting"""
 )
 
 
@@ -171,7 +172,7 @@ def _claim_of_mention(lowered: str, finding: Finding, qualities: frozenset[str],
         words -= {"heart"}  # "cardiac pacing device"
     if finding.status == "absent":
         words -= _CHANGES if not resolved else frozenset()
-        return Claim("absent", words - {"normal"}, resolved=resolved)
+        return Claim("absent", words - {"normal", "bilateral"}, resolved=resolved)
     return Claim(finding.status, words)
 
 
@@ -205,7 +206,7 @@ def _claims_of_words(words: frozenset[str], denied: bool, resolved: bool, doubte
 
 
 def _normal_organ(organ: str, qualities: frozenset[str], enlarged: bool) -> Claim:
-    qualities -= {"enlarged"}
+    qualities -= {"enlarged", "bilateral"}  # "both lungs are clear" says what "the lungs are clear" does
     if organ == "heart":  # reports use "normal heart" and "normal heart size" for the same
         return Claim("absent", qualities | {"cardiomegaly"}, organ)
     if enlarged and organ != "mediastinum":

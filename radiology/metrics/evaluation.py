@@ -21,7 +21,7 @@ from radiology.metrics.lunguage_score import Comparison, LunguageScore, lunguage
 from radiology.metrics.phrases import split_report
 from radiology.metrics.radfact import ASPECTS, StudyRadFact, judge_studies, summarise
 from radiology.metrics.reports import Pairing, ReportPair, rows_by_patient
-from radiology.metrics.text_encoders import HashingEncoder, TextEncoder
+from radiology.metrics.text_encoders import TextEncoder, open_encoder
 
 Columns = dict[str, list[float]]
 
@@ -42,7 +42,7 @@ class Tools:
     judge: Entailment = field(default_factory=FindingsEntailment)
     split: Callable[[str], list[str] | None] = split_report
     split_name: str = "rules"
-    encoders: Sequence[TextEncoder] = field(default_factory=lambda: (HashingEncoder(),))
+    encoders: Sequence[TextEncoder] = field(default_factory=lambda: (open_encoder("hashing"),))
     draws: int = DRAWS
     seed: int = 0
     workers: int = 1
@@ -75,7 +75,8 @@ def evaluate(pairing: Pairing, metrics: Sequence[str], tools: Tools | None = Non
     """Metrics (names of :data:`METRICS`) over paired reports, by name.
 
     Raises:
-        InputError: a name that is no metric, no study on both sides, or a metric that cannot be computed of these reports.
+        InputError: a name that is no metric, no study on both sides, or a metric that these reports have
+            no room for.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
@@ -97,7 +98,8 @@ def _radfact(pairing: Pairing, tools: Tools) -> Result:
     names = list(judged[0].scores)
     columns = {name: [study.scores[name] for study in judged] for name in names}
     counted = {name: _known(column) for name, column in columns.items()}
-    counted |= {f"{aspect}_f1": min(counted[f"{aspect}_precision"], counted[f"{aspect}_recall"]) for aspect in ASPECTS}
+    for aspect in ASPECTS:
+        counted[f"{aspect}_f1"] = min(counted[f"{aspect}_precision"], counted[f"{aspect}_recall"])
     by = f"judge {tools.judge.name}, phrases by {tools.split_name}"
     return Result(result.scores, by, counted, columns, tuple(notes), radfact=tuple(judged))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -140,12 +140,40 @@ class TransformerEncoder:
         return unit_rows(np.concatenate(parts)) if parts else np.zeros((0, 1))
 
 
+class RememberingEncoder:
+    """Another encoder, asked for each text once: reports repeat their words, above all as values of attributes."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder, self.name = encoder, encoder.name
+        self._phrases: dict[str, np.ndarray] = {}
+        self._values: dict[str, np.ndarray] = {}
+
+    def phrases(self, texts: Sequence[str]) -> np.ndarray:
+        return _remembered(self._phrases, self.encoder.phrases, texts)
+
+    def values(self, texts: Sequence[str]) -> np.ndarray:
+        return _remembered(self._values, self.encoder.values, texts)
+
+
+def _remembered(
+    known: dict[str, np.ndarray], encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str]
+) -> np.ndarray:
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    if new:
+        known.update(zip(new, encode(new), strict=True))
+    return np.stack([known[text] for text in texts]) if texts else encode(texts)
+
+
 def open_encoder(name: str) -> TextEncoder:
-    """The encoder of a name: ``hashing``, ``minilm``, or the folder of a model.
+    """The encoder of a name: ``hashing``, ``minilm``, or the folder of a model; it remembers what it has encoded.
 
     Raises:
         InputError: the package of ``minilm`` is not installed, or the folder holds no model.
     """
+    return RememberingEncoder(_encoder_of(name))
+
+
+def _encoder_of(name: str) -> TextEncoder:
     if name == "hashing":
         return HashingEncoder()
     if name == "minilm":

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from radiology.errors import InputError
-from radiology.metrics.text_encoders import HashingEncoder, TransformerEncoder, open_encoder
+from radiology.metrics.text_encoders import HashingEncoder, RememberingEncoder, TransformerEncoder, open_encoder
 
 TEXTS = ["small left pleural effusion", "fluid in the pleural space", "pacemaker", "right rib fracture"]
 
 
 @pytest.fixture(scope="module")
 def minilm() -> TransformerEncoder:
-    encoder = open_encoder("minilm")
-    assert isinstance(encoder, TransformerEncoder)
-    return encoder
+    opened = open_encoder("minilm")
+    assert isinstance(opened, RememberingEncoder)
+    assert isinstance(opened.encoder, TransformerEncoder)
+    return opened.encoder
 
 
 @pytest.mark.parametrize("name", ["hashing", "minilm"])
@@ -36,6 +38,22 @@ def test_the_packaged_model_knows_meaning_and_hashing_spelling(minilm: Transform
     assert effusion @ fluid > effusion @ pacemaker + 0.2
     left, lefty = HashingEncoder().phrases(["left effusion", "left-sided effusions"])
     assert 0.3 < left @ lefty < 1
+
+
+def test_no_text_is_encoded_twice() -> None:
+    asked: list[str] = []
+
+    class Counting(HashingEncoder):
+        def phrases(self, texts: Sequence[str]) -> np.ndarray:
+            asked.extend(texts)
+            return super().phrases(texts)
+
+    encoder = RememberingEncoder(Counting())
+    there = encoder.phrases([*TEXTS, TEXTS[0]])
+    back = encoder.phrases(TEXTS[::-1])
+    assert asked == TEXTS
+    assert there[:-1] == pytest.approx(back[::-1])
+    assert there[-1] == pytest.approx(there[0])
 
 
 def test_names_say_which_encoder_it_was(minilm: TransformerEncoder) -> None:
