@@ -74,7 +74,7 @@ def _minilm() -> TextEncoder | None:
 
 
 def measure(planted: Sequence[PlantedReports]) -> list[dict[str, object]]:
-    """A row for each metric and kind of candidate: mean score, mean loss against reworded, share below the threshold."""
+    """A row for each metric and kind of candidate: mean score, loss against reworded, share below the threshold."""
     references = [one.reference for one in planted]
     half = np.arange(len(planted)) % 2 == 0
     reworded = scores([one.reworded for one in planted], references)

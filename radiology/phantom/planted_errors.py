@@ -23,10 +23,10 @@ Writer = Callable[[Factors], list[ReportSentence]]
 class PlantedReports:
     """Reports of one chest.
 
-    ``reference``; ``reworded`` says the same in other words, ``shuffled`` that in another order of sentences;
+    ``reference``; ``reworded`` says the same in other words, ``shuffled`` that in another order of sentences.
     ``summed_up`` is ``reworded`` with "the lungs are clear" in place of the list of what they are clear of, or the
-    other way round (``None`` where there is neither). ``wrong`` maps the name of an error to the reworded report with it;
-    errors that this chest offers no room for (nothing has a side) are not there.
+    other way round; ``None`` where there is neither. ``wrong`` maps the name of an error to the reworded report with
+    it; errors that this chest offers no room for (nothing has a side) are not there.
     """
 
     reference: str
