@@ -3,23 +3,23 @@
 For every finding that a report names: whether it is present, absent or uncertain, on which side, where, how much, how
 it changed and, for devices, how it is placed. Rules look at one sentence at a time: mentions come from the vocabulary,
 negation and doubt from trigger phrases with a scope (see ``findings_cues``), "the heart is normal" from the state of
-organs (see ``findings_anchors``). No model, no network; more than a thousand reports a second on one core.
+organs (see ``findings_anchors``). No model, no network. English only. How well this reads, and what it misses, is in
+``docs/reading-reports.md``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from radiology.findings_anchors import OrganStatement, organ_statements, whole_sentence_statements
-from radiology.findings_attributes import read_location, read_placement, read_severity, read_side
+from radiology.findings_attributes import Word, describing_words, read_placement, told
 from radiology.findings_cues import Cue, Governed, find_changes, find_cues, governing
-from radiology.findings_patterns import concepts_of_match, finding_pattern
+from radiology.findings_mentions import Mention, change_of, find_mentions, names_bone, side_of, windows
 from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans, told_spans
-from radiology.vocabulary import CONCEPTS, Concept
+from radiology.vocabulary import CONCEPTS
 
 if TYPE_CHECKING:
     from radiology.study import Status
@@ -34,8 +34,8 @@ class Finding:
 
     ``concept`` is a key of the vocabulary. ``side`` is left, right, bilateral or ``None`` where the text does not say.
     ``change`` is new, worse, improved, unchanged or resolved (then the status is absent); ``placement`` is placed or
-    misplaced, for devices. ``span`` is the place (start, end) of the words in the report. ``hedge`` is the word of doubt
-    where the status is uncertain ("may", "probable", "versus").
+    misplaced, for devices. ``sentence`` is the sentence as written, ``span`` the place (start, end) of the words in the
+    report. ``hedge`` is the word of doubt where the status is uncertain ("may", "probable", "versus").
     """
 
     concept: str
@@ -52,18 +52,7 @@ class Finding:
 
 _STATUS_OF_KIND: dict[str, Status] = {"negation": "absent", "resolved": "absent", "hedge": "uncertain"}
 #: Sentences that are kept as they were read. Reports repeat themselves: most sentences of a collection come again.
-_KEPT_SENTENCES = 8192
-
-
-_BONE = re.compile(
-    r"\b(?:ribs?|osseous|bony|bones?|humer\w+|vertebra\w*|clavic\w+|scapul\w+|stern\w+|spine|skeletal)\b"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mention:
-    concept: Concept
-    span: Span
+_KEPT_SENTENCES = 16384
 
 
 def read_report(text: str) -> list[Finding]:
@@ -144,58 +133,62 @@ def _findings_of_sentence(sentence: str) -> Iterator[Finding]:
 
 
 def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
-    blocked: list[Span] = []
-    mentions: list[_Mention] = []
-    overall: list[Span] = []
-    for match in finding_pattern().finditer(lowered, *clause):
-        span = match.span()
-        blocked.append(span)
-        for concept in concepts_of_match(match):
-            if concept.kind == "overall":
-                overall.append(span)
-            else:
-                mentions.append(_Mention(_by_place(concept, lowered, clause), span))
+    mentions, blocked = find_mentions(lowered, clause)
+    overall = [mention.span for mention in mentions if mention.concept.kind == "overall"]
+    if overall:
+        mentions = [mention for mention in mentions if mention.concept.kind != "overall"]
     for span in overall:
-        yield _overall_finding(span)
+        yield _overall_finding(lowered, clause, span)
     cues = find_cues(lowered, clause, [span for span in blocked if span not in overall])
     changes = find_changes(lowered, clause, cues)
     if mentions:
-        states = governing(lowered, clause, cues, [mention.span for mention in mentions])
-        for place, state in enumerate(states):
+        found = None
+        words = describing_words(lowered, clause)
+        for place, state in enumerate(governing(lowered, clause, cues, [mention.span for mention in mentions])):
             if state.kind != "skip":
-                yield _finding_of_mention(lowered, clause, mentions, place, state, changes)
+                before, found = found, _finding_of_mention(lowered, clause, words, mentions, place, state, changes)
+                if before is None or not _same_again(lowered, before, found):
+                    yield found
     for statement in organ_statements(lowered, clause, blocked):
         yield _finding_of_statement(lowered, clause, statement, changes[-1].kind if changes else None)
 
 
-def _by_place(concept: Concept, lowered: str, clause: Span) -> Concept:
-    """A lesion of which a bone is named is one of the bone."""
-    if concept.key == "lung_lesion" and _BONE.search(lowered, *clause):
-        return CONCEPTS["bone_lesion"]
-    return concept
+def _same_again(lowered: str, before: Finding, found: Finding) -> bool:
+    """Whether two mentions name one thing twice: "AICD/pacemaker", "atherosclerotic calcification of the aorta"."""
+    between = lowered[before.span[1] : found.span[0]]
+    same = (before.concept, before.status) == (found.concept, found.status)
+    return same and found.side in (None, before.side) and between.strip(" /-(") in ("", "of the")
 
 
-def _overall_finding(span: Span) -> Finding:
+def _overall_finding(lowered: str, clause: Span, span: Span) -> Finding:
+    if names_bone(lowered, clause[0], span[1]):  # "the bony structures show no acute abnormality"
+        return Finding("fracture", "absent", None, None, None, None, None, "", span)
     return Finding("no_finding", "present", None, None, None, None, None, "", span)
 
 
 def _finding_of_mention(
-    lowered: str, clause: Span, mentions: list[_Mention], place: int, state: Governed, changes: Sequence[Cue]
+    lowered: str,
+    clause: Span,
+    words: Sequence[Word],
+    mentions: Sequence[Mention],
+    place: int,
+    state: Governed,
+    changes: Sequence[Cue],
 ) -> Finding:
     mention = mentions[place]
     status = _STATUS_OF_KIND.get(state.kind, "present")
-    before, after = _windows(lowered, clause, mentions, place)
+    before, after = windows(lowered, clause, mentions, place)
     concept = mention.concept
     device = concept.kind == "device"
-    change = _change_of(lowered, mentions, place, changes)
+    change = change_of(lowered, mentions, place, changes)
     if status == "absent":
         change = "resolved" if state.kind == "resolved" else None
     return Finding(
         concept=concept.key,
         status=status,
-        side=read_side(lowered, before, after) if concept.sided else None,
-        location=None if device or not concept.sided else read_location(lowered, before, after),
-        severity=None if device else read_severity(lowered, before, after),
+        side=side_of(lowered, clause, words, mentions, place),
+        location=None if device or not concept.sided else told(words, "location", before, after),
+        severity=None if device else told(words, "severity", before, after),
         change=change,
         placement=read_placement(lowered, clause, concept.key == "nasogastric_tube")
         if device and status != "absent"
@@ -215,7 +208,7 @@ def _finding_of_statement(lowered: str, clause: Span, statement: OrganStatement,
         status=statement.status,
         side=statement.side if CONCEPTS[statement.concept].sided else None,
         location=None,
-        severity=None if absent else read_severity(lowered, (clause[0], statement.span[1]), (clause[1], clause[1])),
+        severity=None if absent else _degree(lowered, clause, statement),
         change=change,
         placement=None,
         sentence="",
@@ -224,56 +217,10 @@ def _finding_of_statement(lowered: str, clause: Span, statement: OrganStatement,
     )
 
 
-def _windows(lowered: str, clause: Span, mentions: list[_Mention], place: int) -> tuple[Span, Span]:
-    """The words that describe a mention: its own span with what stands before, and what follows up to the next one."""
-    start, end = mentions[place].span
-    first = clause[0]
-    if place > 0 and mentions[place - 1].span[1] <= start:
-        first = mentions[place - 1].span[1]
-        first += max(0, lowered[first:start].rfind(","))
-    last = clause[1]
-    following = next((mention.span[0] for mention in mentions[place + 1 :] if mention.span[0] >= end), None)
-    if following is not None:
-        last = following
-        joints = [at for joint in (",", " and ", " or ", " with ") if (at := lowered.find(joint, end, last)) >= 0]
-        last = min(joints) if joints else end
-    return (first, end), (end, last)
-
-
-def _change_of(lowered: str, mentions: list[_Mention], place: int, changes: Sequence[Cue]) -> str | None:
-    """The change that belongs to a mention.
-
-    In order: a word of its own before it, one directly after it, one in the predicate that closes the clause, one that
-    opens the clause for all ("no change in", "increase in").
-    """
-    start, end = mentions[place].span
-    first = mentions[place - 1].span[1] if place > 0 else 0
-    own = [cue for cue in changes if first <= cue.start < start and _belongs_to_next(lowered, first, cue, place)]
-    if own:
-        return own[-1].kind
-    following = mentions[place + 1].span[0] if place + 1 < len(mentions) else len(lowered)
-    direct = [cue for cue in changes if end <= cue.start < following]
-    if direct and (place + 1 == len(mentions) or _joint_between(lowered, direct[0].end, following)):
-        return direct[0].kind
-    closing = [cue for cue in changes if cue.start >= mentions[-1].span[1]]
-    if closing:
-        return closing[0].kind
-    opening = [cue for cue in changes if cue.end <= mentions[0].span[0] and _opens_for_all(lowered, cue)]
-    return opening[-1].kind if opening else None
-
-
-def _belongs_to_next(lowered: str, previous_end: int, cue: Cue, place: int) -> bool:
-    """Whether a change word between two mentions describes the second: it follows the joint that ends the first."""
-    return place == 0 or _joint_between(lowered, previous_end, cue.start + 1)
-
-
-def _joint_between(lowered: str, start: int, end: int) -> bool:
-    between = lowered[start:end]
-    return "," in between or " and " in between or " or " in between or " with " in between
-
-
-def _opens_for_all(lowered: str, cue: Cue) -> bool:
-    return lowered[cue.start : cue.end + 3].endswith((" in", " of"))
+def _degree(lowered: str, clause: Span, statement: OrganStatement) -> str | None:
+    words = describing_words(lowered, (clause[0], statement.span[1]))
+    degree = told(words, "severity", (clause[0], clause[1]), (clause[1], clause[1]))
+    return None if degree == "large" else degree  # "the heart is large" tells no degree
 
 
 def _with_later_change(pending: Finding | None, lowered: str, clause: Span) -> Finding | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from radiology.findings_patterns import MASK
 from radiology.findings_text import Span
+from radiology.findings_wordings import MASK
 
 if TYPE_CHECKING:
     from radiology.study import Status
@@ -22,18 +22,23 @@ _HEART = (
 _BOTH = (
     rf"cardio[\s-]?mediastinal(?:\s+{_CONTOUR})?"
     rf"|cardiac\s+and\s+mediastinal(?:\s+{_CONTOUR})*|mediastinal\s+and\s+cardiac(?:\s+{_CONTOUR})*"
-    rf"|(?:heart|heart\s+size|cardiac\s+(?:silhouette|size))(?:\s*,\s*|\s+and\s+|\s*/\s*)(?:the\s+)?mediastin(?:um|al)(?:\s+{_CONTOUR})*"
+    r"|(?:heart|heart\s+size|cardiac\s+(?:silhouette|size))(?:\s*,\s*|\s+and\s+|\s*/\s*)(?:the\s+)?"
+    rf"mediastin(?:um|al)(?:\s+{_CONTOUR})*"
 )
 _MEDIASTINUM = rf"mediastin(?:um|al)(?:\s+(?:and\s+(?:hilar|hila)\s+)?{_CONTOUR})*"
-_ORGAN = re.compile(rf"\b(?:(?P<both>{_BOTH})|(?P<heart>{_HEART})|(?P<mediastinum>{_MEDIASTINUM}))\b")
-_UPPER = r"(?:at\s+|near\s+|within\s+)?(?:the\s+)?(?:upper\s+limits?(?:\s+of)?(?:\s+normal)?|upper\s+normal|top[\s-]+(?:of\s+)?normal|high\s+normal)"
-_ENLARGED = r"(?:enlarged|widened|dilated|large|big|cardiomegalic|increased\s+in\s+size|enlargement|prominent)"
+_ORGAN = re.compile(rf"\b(?=[chm])(?:(?P<both>{_BOTH})|(?P<heart>{_HEART})|(?P<mediastinum>{_MEDIASTINUM}))\b")
+_UPPER = (
+    r"(?:at\s+|near\s+|within\s+)?(?:the\s+)?(?:upper\s+limits?(?:\s+of)?(?:\s+normal)?|upper\s+normal|top[\s-]+(?:of\s+)?normal"
+    r"|high\s+normal)"
+)
+_ENLARGED = r"(?:enlarged|widened|dilated|large|big|cardiomegalic|increased(?:\s+in\s+size)?|enlargement|prominent)"
 _STATE = re.compile(
     r"\b(?:(?P<resolved>no\s+longer\s+(?:\w+\s+)?(?:enlarged|widened))"
     rf"|(?P<borderline>{_UPPER}\s+(?:to|or)\s+(?:\w+\s+)?(?:borderline|{_ENLARGED})(?:\s+{_ENLARGED})?"
     rf"|borderline(?!\s+normal)(?:\s+(?:in\s+size|for|{_ENLARGED}))?)"
     rf"|(?P<doubt>(?:possibly|probably|may\s+be|might\s+be|could\s+be|likely|questionably)\s+(?:\w+\s+)?{_ENLARGED})"
-    rf"|(?P<normal>not\s+(?:\w+\s+){{0,2}}(?:enlarged|widened|dilated|large|prominent)|(?:no|without)\s+(?:\w+\s+){{0,2}}(?:enlargement|widening)"
+    rf"|(?P<normal>not\s+(?:\w+\s+){{0,2}}(?:enlarged|widened|dilated|large|prominent)"
+    r"|(?:no|without)\s+(?:\w+\s+){0,2}(?:enlargement|widening)"
     rf"|{_UPPER}|normal|unremarkable|within\s+(?:the\s+)?(?:\w+\s+)?(?:normal|limits)|negative|intact|borderline\s+normal|non-?enlarged)"
     rf"|(?P<large>{_ENLARGED}))\b"
 )
@@ -50,10 +55,11 @@ _CONCEPTS_OF_ORGAN = {
     "mediastinum": ("enlarged_cardiomediastinum",),
 }
 _BEFORE = re.compile(
-    r"\b(?:normal|non-?enlarged|enlarged|widened|borderline(?:\s+enlarged)?)(?:\s+(?:[\w-]+\s+){{0,2}}?|\s+)$"
+    r"\b(?:normal|non-?enlarged|enlarged|widened|borderline(?:\s+enlarged)?)(?:\s+(?:[\w-]+\s+){0,2}?|\s+)$"
 )
 _NEW_ORGAN = re.compile(
-    r"\b(?:with|lungs?|pulmonary|vascul\w+|aorta|aortic|effusion|osseous|bony|hila\w*|trachea|arter(?:y|ies)|atri(?:um|al)|ventric\w+)\b"
+    r"\b(?:with|lungs?|pulmonary|vascul\w+|aorta|aortic|effusion|osseous|bony|hila\w*|trachea"
+    r"|arter(?:y|ies)|atri(?:um|al)|ventric\w+)\b"
 )
 
 _CLEAR = re.compile(
@@ -66,31 +72,37 @@ _CLEAR_MEANS = ("consolidation", "pulmonary_edema", "lung_nodule", "lung_opacity
 _SHARP_ANGLES = re.compile(
     r"\bcosto[\s-]?phrenic\s+(?:angles?|sulci|sulcus|x{3,})\b[^.;,]{0,20}?\b(?:sharp|clear|preserved|normal)\b"
 )
-_NORMAL = r"(?:normal|unremarkable|intact|clear|within\s+(?:the\s+)?normal\s+limits|preserved|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
+_NORMAL = (
+    r"(?:normal|unremarkable|intact|clear|within\s+(?:the\s+)?normal\s+limits|preserved"
+    r"|without\s+(?:acute\s+)?abnormalit(?:y|ies))"
+)
+#: One of these stands in every sentence that :func:`whole_sentence_statements` understands.
+_HINT = re.compile(r"clear|phrenic|pleura|vascul|osseous|bony|skelet|bones|ribs|trachea|hil|abnormal|injur|extubat")
 #: What a normal part of the chest denies: how it is called, and the findings.
-_NORMAL_PARTS: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
+_NORMAL_PARTS: tuple[tuple[tuple[str, ...], re.Pattern[str], tuple[str, ...]], ...] = (
     (
-        "ple",
+        ("pleura",),
         re.compile(rf"\bpleural\s+(?:spaces?|surfaces?)\b[^.;,]{{0,20}}?\b{_NORMAL}\b|\bpleura\b[^.;,]{{0,12}}?\b{_NORMAL}\b"),
         ("pleural_effusion", "pneumothorax"),
     ),
     (
-        "vascul",
+        ("vascul",),
         re.compile(
             rf"\b(?:pulmonary\s+|lung\s+)?vascul(?:arity|ature)\b[^.;]{{0,25}}?\b{_NORMAL}\b"
+            r"|\bvascul(?:arity|ature)\s+(?:is|are)\s+not\s+(?:\w+ly\s+)?(?:engorged|congested|prominent|increased)"
             r"|\bnormal\s+(?:pulmonary\s+)?vascul(?:arity|ature)\b"
         ),
         ("vascular_congestion",),
     ),
     (
-        "tures",
-        re.compile(rf"\b(?:osseous|bony|skeletal)\s+structures?\b[^.;,]{{0,40}}?\b{_NORMAL}\b"),
+        ("osseous", "bony", "skelet", "bones", "ribs"),
+        re.compile(rf"\b(?:(?:osseous|bony|skeletal)\s+(?:structures?|thorax|skeleton|elements)|(?<!of\sthe\s)bones|ribs)\b[^.;,]{{0,40}}?\b{_NORMAL}\b"),
         ("fracture",),
     ),
-    ("trachea", re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),
-    ("hil", re.compile(rf"\bhil(?:a|um|ar\s+contours?)\b[^.;,]{{0,15}}?\b{_NORMAL}\b"), ("hilar_enlargement",)),
+    (("trachea",), re.compile(r"\btrachea\b[^.;,]{0,15}?\bmidline\b"), ("mediastinal_shift",)),
+    (("hil",), re.compile(rf"\bhil(?:a|um|ar\s+contours?)\b[^.;,]{{0,15}}?\b{_NORMAL}\b"), ("hilar_enlargement",)),
     (
-        "bon",
+        ("abnormal", "bony f", "osseous f", "injur"),
         re.compile(r"\b(?:no|without|negative\s+for)\s+(?:\w+\s+){0,4}?(?:bony|osseous|bone|skeletal)\s+(?:abnormalit\w+|findings?|injur\w+)"),
         ("fracture",),
     ),
@@ -111,6 +123,8 @@ class OrganStatement:
 
 def organ_statements(lowered: str, clause: Span, mentions: list[Span]) -> Iterator[OrganStatement]:
     """Statements about heart and mediastinum in one clause; an organ inside of a mention is not one."""
+    if not any(lowered.find(organ, *clause) >= 0 for organ in ("heart", "card", "mediast")):
+        return
     for match in _ORGAN.finditer(lowered, *clause):
         start, end = match.span()
         if any(first < end and start < last for first, last in mentions):
@@ -153,6 +167,8 @@ def _denied(lowered: str, start: int, end: int) -> bool:
 
 def whole_sentence_statements(lowered: str, sentence: Span) -> Iterator[OrganStatement]:
     """Statements of one sentence that lungs, pleura, bones and other parts are normal, or that a tube was taken out."""
+    if _HINT.search(lowered, *sentence) is None:
+        return
     piece = lowered[slice(*sentence)]
     if "clear" in piece and not _LIMITED.search(lowered, *sentence):
         for match in _CLEAR.finditer(lowered, *sentence):
@@ -161,8 +177,8 @@ def whole_sentence_statements(lowered: str, sentence: Span) -> Iterator[OrganSta
     if "phrenic" in piece:
         for match in _SHARP_ANGLES.finditer(lowered, *sentence):
             yield OrganStatement("pleural_effusion", "absent", match.span())
-    for hint, pattern, concepts in _NORMAL_PARTS:
-        if hint in piece and (found := pattern.search(lowered, *sentence)):
+    for hints, pattern, concepts in _NORMAL_PARTS:
+        if any(hint in piece for hint in hints) and (found := pattern.search(lowered, *sentence)):
             for concept in concepts:
                 yield OrganStatement(concept, "absent", found.span())
     if "extubat" in piece:

@@ -36,8 +36,10 @@ _ALSO: dict[str, str] = {
     "vascular_congestion": "pulmonary_edema",
     "heart_failure": "pulmonary_edema",
 }
-#: Doubt that people who index reports by hand resolve to "there" more often than not (measured: see the documentation).
-LEANING: frozenset[str] = frozenset({"probable", "probably", "likely", "presumed", "presumably", "versus", "vs", "vs."})
+#: Doubt that leans towards "there": by convention, people who index reports write such findings down.
+LEANING: frozenset[str] = frozenset(
+    {"probable", "probably", "likely", "presumed", "presumably", "versus", "vs", "vs.", "or", "and/or"}
+)
 
 
 def observation_of(concept: str) -> str | None:
@@ -50,10 +52,12 @@ def observation_of(concept: str) -> str | None:
 
 
 def chexpert_labels(findings: Iterable[Finding], leaning: Status = "present") -> dict[str, Status]:
-    """Observation (our key, see :data:`CHEXPERT_NAMES`) → present, absent or uncertain; those not spoken of are left out.
+    """Observation (our key, see :data:`CHEXPERT_NAMES`) → present, absent or uncertain.
 
-    Where a report says several things of one observation, present wins over uncertain and uncertain over absent.
-    Observations are not derived from each other: a consolidation is no lung opacity unless the report names one too.
+    What the report does not speak of is left out. Where it says several things of one observation, present wins over
+    uncertain and uncertain over absent. Observations are not derived from each other: a consolidation is no lung
+    opacity unless the report names one too. Nor is a blunted costophrenic angle an effusion: it may be a scar, and
+    indexes of public collections keep the two apart.
 
     ``no_finding`` is always there: present where nothing of the vocabulary is affirmed or in doubt, devices aside
     (surgical clips and old wires included), else absent.

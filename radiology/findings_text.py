@@ -7,26 +7,40 @@ import re
 #: Start and end (exclusive) of a piece of text.
 Span = tuple[int, int]
 
-#: A full stop and the number of a list entry behind it, a blank line, or the number of an entry without a stop before it.
+#: What ends a sentence: a full stop, with the number of a list entry behind it if there is one; the number of an entry
+#: without a stop before it; a blank line; a line that begins an entry. The first character tells most places apart.
 _SENTENCE_END = re.compile(
-    r"(?<!\bdr)(?<!\bmr)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)[.!?]+(?:(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|(?=[a-z]{2,}[\s,]))"
-    r"|(?P<bare>\s+\d{1,2}[.)](?=\s+[a-z]))|\n\s*\n|\n(?=\s*(?:[-*•]|\d{1,2}[.)])\s)|<br\s*/?>"
+    r"[.!?\s<](?:(?<=[.!?])(?<!\bdr.)(?<!\bmr.)(?<!\bvs.)(?<!\be\.g.)(?<!\bi\.e.)"
+    r"(?:[.!?]*(?=\s|$)(?P<entry>\s+\d{1,2}[.)](?=\s))?|(?<!\?)[.!]*(?=[a-z]{2,}[\s,]))"
+    r"|(?<=\s)(?:(?P<bare>\s*\d{1,2}[.)](?=\s+[a-z]))|(?<=\n)(?:\s*\n|(?=\s*(?:[-*•]|\d{1,2}[.)])\s)))"
+    r"|(?<=<)br\s*/?>)"
 )
 _ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])(?=\s)")
 _HARD_BREAK = re.compile(
-    r";|,?\s+(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from|apart from|other than"
-    r"|with the exception of)\b|\s-{1,2}\s"
+    r";|,?\s+(?=[abehnowy])(?:but|however|although|though|whereas|while|except|yet|nevertheless|aside from"
+    r"|apart from|other than|with the exception of)\b|\s-{1,2}\s"
 )
-_SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
+_SOFT_BREAK = re.compile(r",\s*(?:and\s+)?|\s+and\s+(?!(?:the\s+)?mediastin)")
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|shows?|demonstrates?|there)\b"
+    r"\b(?=[acdehilmoprstw])(?:is|are|was|were|has|have|had|remains?|appears?|persists?|may|might|could|would|should"
+    r"|can(?:not|'t)?|shows?|demonstrates?|there|(?<!normal\s)limits?|obscures?|ends?|extends?|courses?|terminates?"
+    r"|projects?|overlies)\b"
 )
 _NEGATED_START = re.compile(r"no\b|without\b")
 _NEW_SUBJECT = re.compile(r"(?:the|there|a|an|heart|lungs?)\b")
-_NO_SUBJECT = re.compile(r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|now)\b")
+_NO_SUBJECT = re.compile(
+    r"(?:or|nor|which|that|is|are|was|were|has|have|remains?|appears?|persists?|may|could|should|would"
+    r"|can|now|ends?|extends?|courses?|terminates?|projects?|overlies|(?<!normal\s)limits?|obscures?|shows?)\b"
+)
+#: A list of organs whose predicate is still to come ("heart, mediastinum and lungs are normal").
+_ONLY_ORGANS = re.compile(
+    r"\s*(?:(?:the|and|heart|cardiac|size|silhouette|lungs?|mediastin(?:um|al)|pleura|hila|pulmonary|vasculature|vascularity"
+    r"|bones|bony|structures|contours?)[\s,]*)+"
+)
 #: What stands before a comma of a list of adjectives ("no displaced, acute fracture is seen").
 _ADJECTIVE = re.compile(
-    r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small|other)\s*$"
+    r"(?:acute|displaced|focal|large|definite|suspicious|obvious|significant|visible|new|lobar|active|gross|overt|small"
+    r"|other)\s*$"
 )
 _GOES_ON = re.compile(r"\b(?:or|nor)\b")
 
@@ -102,6 +116,8 @@ def clause_spans(lowered: str, span: Span) -> list[Span]:
 
 
 def _soft_clauses(lowered: str, start: int, end: int) -> list[Span]:
+    if lowered.find(",", start, end) < 0 and lowered.find("and", start, end) < 0:
+        return [(start, end)]
     breaks = list(_SOFT_BREAK.finditer(lowered, start, end))
     spans: list[Span] = []
     for place, match in enumerate(breaks):
@@ -116,7 +132,7 @@ def _soft_clauses(lowered: str, start: int, end: int) -> list[Span]:
 
 def _starts_clause(left: str, right: str, joined_by_and: bool) -> bool:
     """Whether ``right`` says something of its own instead of going on with the list or predicate of ``left``."""
-    if _NO_SUBJECT.match(right):
+    if _NO_SUBJECT.match(right) or _ONLY_ORGANS.fullmatch(left):
         return False
     if _NEGATED_START.match(right):
         return True

@@ -113,7 +113,7 @@ def mention_pattern() -> re.Pattern[str]:
 
 
 def trie_body(phrases: Iterable[str]) -> str:
-    """Regular expression that matches the longest of some phrases, letter by letter; a space stands for a hyphen too."""
+    """Regular expression for the longest of some phrases, letter by letter; a space stands for a hyphen too."""
     trie: dict[str, dict] = {}
     for phrase in phrases:
         node = trie

@@ -8,12 +8,13 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "atelectasis",
         "atelectasis",
-        "atelectatic change, atelectases, atelectasis change, subsegmental atelectasis, discoid atelectasis, "
-        "platelike atelectasis, plate like atelectasis, linear atelectasis, bandlike atelectasis, band like "
-        "atelectasis, compressive atelectasis, passive atelectasis, rounded atelectasis, dependent atelectasis, "
-        "atelectactic change, lobar collapse, collapse of the lung, lung collapse, collapsed lung, lower lobe "
-        "collapse, upper lobe collapse, middle lobe collapse, atelectatic lung, atelectatic opacity, atelectatic "
-        "opacities, atelactasis, atelectesis, pulmonary atelectasis, basilar atelectasis, bibasilar atelectasis",
+        "atelectatic, atelectatic change, atelectases, atelectasis change, subsegmental atelectasis, discoid "
+        "atelectasis, platelike atelectasis, plate like atelectasis, linear atelectasis, bandlike atelectasis, band "
+        "like atelectasis, compressive atelectasis, passive atelectasis, rounded atelectasis, dependent "
+        "atelectasis, atelectactic change, lobar collapse, collapse of the lung, lung collapse, collapsed lung, "
+        "lower lobe collapse, upper lobe collapse, middle lobe collapse, atelectatic lung, atelectatic opacity, "
+        "atelectatic opacities, atelactasis, atelectesis, pulmonary atelectasis, basilar atelectasis, bibasilar "
+        "atelectasis",
         sided=True,
         broader="lung_opacity",
     ),
@@ -26,14 +27,13 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
         "of superior mediastinum, widening of the superior mediastinum, enlarged mediastinal silhouette, "
         "enlargement of the cardiomediastinal silhouette, enlarged mediastinal contour, mediastinal fullness, "
         "cardiomediastinal enlargement, mediastinal mass, paratracheal prominence, paratracheal fullness, "
-        "prominence of the upper mediastinum, prominent superior mediastinum, prominence of the mediastinal "
-        "contour",
+        "prominence of the upper mediastinum, prominent superior mediastinum, prominence of the mediastinal contour",
     ),
     Entry(
         "fracture",
         "fracture",
-        "rib fracture, fractured rib, compression fracture, clavicular fracture, clavicle fracture, fx, fracture "
-        "deformity, fracture deformities, fractured clavicle, vertebral fracture, vertebral body fracture, "
+        "fractured, rib fracture, fractured rib, compression fracture, clavicular fracture, clavicle fracture, fx, "
+        "fracture deformity, fracture deformities, fractured clavicle, vertebral fracture, vertebral body fracture, "
         "fracture line, insufficiency fracture, bone fracture, bony fracture, sternal fracture",
         sided=True,
     ),
@@ -42,8 +42,8 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
         "lung lesion",
         "lung mass, pulmonary mass, mass, masses, lesion, pulmonary lesion, cavitary lesion, neoplasm, tumor, "
         "tumour, mass like opacity, masslike opacity, mass like density, masslike density, mass lesion, mass "
-        "density, lung masses, pulmonary masses, masslike consolidation, bronchogenic carcinoma, lung cancer, "
-        "lung carcinoma, carcinoma, malignancy, pulmonary malignancy, metastasis, metastases, metastatic disease, "
+        "density, lung masses, pulmonary masses, masslike consolidation, bronchogenic carcinoma, lung cancer, lung "
+        "carcinoma, carcinoma, malignancy, pulmonary malignancy, metastasis, metastases, metastatic disease, "
         "pulmonary metastases, neoplastic process, pulmonary neoplasm, lung tumor, lung tumour, hilar mass, hilar "
         "masses, parenchymal mass",
         sided=True,
@@ -52,16 +52,16 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
         "lung_opacity",
         "lung opacity",
         "opacity, opacities, opacification, airspace disease, air space disease, airspace opacity, airspace "
-        "opacities, air space opacity, air space opacities, alveolar opacity, alveolar opacities, airspace "
-        "process, air space process, alveolar airspace disease, alveolar process, alveolar disease, alveolar "
-        "infiltrate, infiltrate, infiltration, pulmonary infiltrate, hazy opacity, hazy opacities, haziness, "
-        "streakiness, interstitial opacity, interstitial opacities, interstitial infiltrate, airspace infiltrate, "
-        "lung density, density, densities, opaciy, opacites, opacties, infiltrative process, hazy density, ground "
-        "glass, ground glass opacity, ground glass opacities, increased density, parenchymal opacity, parenchymal "
-        "opacities, parenchymal disease, parenchymal process, parenchymal density, airspace change, air "
-        "bronchogram, pulmonary opacity, pulmonary opacities, pulmonary parenchymal disease, lung opacities, "
-        "opacifications, infiltrative disease, infilrate, infiltate, interstitial airspace disease, airspace "
-        "density, airspace densities, airspaced disease, streaky density, streaky densities",
+        "opacities, air space opacity, air space opacities, alveolar opacity, alveolar opacities, airspace process, "
+        "air space process, alveolar airspace disease, alveolar process, alveolar disease, alveolar infiltrate, "
+        "infiltrate, infiltration, pulmonary infiltrate, hazy opacity, hazy opacities, haziness, streakiness, "
+        "interstitial opacity, interstitial opacities, interstitial infiltrate, airspace infiltrate, lung density, "
+        "density, densities, opaciy, opacites, opacties, infiltrative process, hazy density, ground glass, ground "
+        "glass opacity, ground glass opacities, increased density, parenchymal opacity, parenchymal opacities, "
+        "parenchymal disease, parenchymal process, parenchymal density, airspace change, air bronchogram, pulmonary "
+        "opacity, pulmonary opacities, pulmonary parenchymal disease, lung opacities, opacifications, infiltrative "
+        "disease, infilrate, infiltate, interstitial airspace disease, airspace density, airspace densities, "
+        "airspaced disease, streaky density, streaky densities",
         sided=True,
     ),
     Entry(
@@ -78,11 +78,11 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "pneumonia",
         "pneumonia",
-        "bronchopneumonia, aspiration pneumonia, infectious process, lung infection, pulmonary infection, chest "
-        "infection, pneumonitis, aspiration pneumonitis, infectious infiltrate, multifocal pneumonia, lobar "
+        "pna, bronchopneumonia, aspiration pneumonia, infectious process, lung infection, pulmonary infection, "
+        "chest infection, pneumonitis, aspiration pneumonitis, infectious infiltrate, multifocal pneumonia, lobar "
         "pneumonia, infectious etiology, infectious aetiology, atypical infection, infectious consolidation, "
-        "pneumonic infiltrate, pneumonic process, pneumonic consolidation, pneumonias, pnuemonia, penumonia, "
-        "active infection, infectious disease, atypical pneumonia, viral pneumonia, infection",
+        "pneumonic infiltrate, pneumonic process, pneumonic consolidation, pneumonias, pnuemonia, penumonia, active "
+        "infection, infectious disease, atypical pneumonia, viral pneumonia, infection",
         sided=True,
         broader="consolidation",
     ),
@@ -91,10 +91,10 @@ CHEXPERT_ENTRIES: tuple[Entry, ...] = (
         "support devices",
         "support device, lines and tubes, tubes and lines, support apparatus, monitoring and support device, "
         "neurostimulator, spinal stimulator, nerve stimulator, stimulator, closure device, medical device, assist "
-        "device, ventricular assist device, intra aortic balloon pump, balloon pump, vp shunt, "
-        "ventriculoperitoneal shunt, shunt catheter, shunt tubing, support line, implanted device, infusion pump, "
-        "external device, monitoring device, implantable device, catheter, ekg lead, ecg lead, monitor lead, "
-        "monitoring lead, cardiac monitor lead, telemetry lead, electrode, external cardiac monitor",
+        "device, ventricular assist device, intra aortic balloon pump, balloon pump, vp shunt, ventriculoperitoneal "
+        "shunt, shunt catheter, shunt tubing, support line, implanted device, infusion pump, external device, "
+        "monitoring device, implantable device, catheter, ekg lead, ecg lead, monitor lead, monitoring lead, "
+        "cardiac monitor lead, telemetry lead, electrode, external cardiac monitor",
         kind="device",
     ),
     Entry(

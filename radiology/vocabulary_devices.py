@@ -30,9 +30,9 @@ DEVICE_ENTRIES: tuple[Entry, ...] = (
     device(
         "surgical_clips",
         "surgical clips",
-        "surgical clip, clip, cabg clip, mediastinal clip, cholecystectomy clip, vascular clip, hemoclip, "
-        "surgical staple, staple, suture line, surgical suture, suture material, surgical material, staple line, "
-        "chain suture, surgical sutures, mediastinal surgical clip",
+        "surgical clip, clip, cabg clip, mediastinal clip, cholecystectomy clip, vascular clip, hemoclip, surgical "
+        "staple, staple, suture line, surgical suture, suture material, surgical material, staple line, chain "
+        "suture, surgical sutures, mediastinal surgical clip",
         sided=True,
     ),
     device(

@@ -23,9 +23,9 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
         "fibrosis",
         "fibrosis",
         "pulmonary fibrosis, interstitial fibrosis, fibrotic change, interstitial lung disease, honeycombing, "
-        "interstitial disease, chronic interstitial change, interstitial change, chronic interstitial lung "
-        "disease, fibrotic disease, lung fibrosis, fibrosing change, fibrotic scarring, interstitial pulmonary "
-        "fibrosis, cystic fibrosis",
+        "interstitial disease, chronic interstitial change, interstitial change, chronic interstitial lung disease, "
+        "fibrotic disease, lung fibrosis, fibrosing change, fibrotic scarring, interstitial pulmonary fibrosis, "
+        "cystic fibrosis",
         sided=True,
     ),
     Entry(
@@ -65,8 +65,8 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
         "bronchovascular_crowding",
         "bronchovascular crowding",
         "vascular crowding, crowding of the bronchovascular marking, crowding of bronchovascular marking, "
-        "bronchovascular marking, crowding of the pulmonary vasculature, crowding of the vascular marking, "
-        "crowding of pulmonary vasculature",
+        "bronchovascular marking, crowding of the pulmonary vasculature, crowding of the vascular marking, crowding "
+        "of pulmonary vasculature",
     ),
     Entry(
         "lung_cavity",
@@ -83,23 +83,23 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "hyperinflation",
         "hyperinflation",
-        "lung hyperinflation, hyperexpansion, hyperaeration, overinflation, hyperinflated lung, hyperexpanded "
-        "lung, hyperdistention, hyperdistended lung, pulmonary hyperinflation, pulmonary hyperexpansion, "
-        "hyperinflated, hyperexpanded, hyperaerated, hyperdistended, hyperlucent lung, air trapping, "
-        "overexpanded, overinflated, hyperventilated, hyperlucency, increased lung volume, increased retrosternal "
-        "airspace, expanded retrosternal airspace, barrel chest, hyper expanded, hyper inflated, increased ap "
-        "diameter, large lung volume, hyperlucent, hyperextended lung, hyperventilation",
+        "lung hyperinflation, hyperexpansion, hyperaeration, overinflation, hyperinflated lung, hyperexpanded lung, "
+        "hyperdistention, hyperdistended lung, pulmonary hyperinflation, pulmonary hyperexpansion, hyperinflated, "
+        "hyperexpanded, hyperaerated, hyperdistended, hyperlucent lung, air trapping, overexpanded, overinflated, "
+        "hyperventilated, hyperlucency, increased lung volume, increased retrosternal airspace, expanded "
+        "retrosternal airspace, barrel chest, hyper expanded, hyper inflated, increased ap diameter, large lung "
+        "volume, hyperlucent, hyperextended lung, hyperventilation",
     ),
     Entry(
         "low_lung_volumes",
         "low lung volumes",
         "hypoinflation, low lung volume, hypoinflated lung, hypoinflated, underinflated, underinflation, "
         "hypoventilation, hypoventilatory change, shallow inspiration, poor inspiration, poor inspiratory effort, "
-        "shallow inspiratory effort, low inspiratory volume, reduced lung volume, decreased lung volume, "
-        "diminished lung volume, small lung volume, low volume, low inspiratory effort, poor inspiratory result, "
-        "hypoaeration, hypoexpanded, hypoexpansion, underexpanded, suboptimal inspiration, low volume lung, low "
-        "volume chest, hypoventilated, underventilated, incomplete inspiration, limited inspiration, decreased "
-        "inspiratory effort, suboptimal inspiratory effort, hypoaerated",
+        "shallow inspiratory effort, low inspiratory volume, reduced lung volume, decreased lung volume, diminished "
+        "lung volume, small lung volume, low volume, low inspiratory effort, poor inspiratory result, hypoaeration, "
+        "hypoexpanded, hypoexpansion, underexpanded, suboptimal inspiration, low volume lung, low volume chest, "
+        "hypoventilated, underventilated, incomplete inspiration, limited inspiration, decreased inspiratory "
+        "effort, suboptimal inspiratory effort, hypoaerated",
     ),
     Entry(
         "volume_loss",
@@ -118,18 +118,18 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "hilar_enlargement",
         "hilar enlargement",
-        "hilar prominence, hilar fullness, prominent hilum, prominent hila, enlarged hilum, enlarged hila, "
-        "fullness of the hilum, prominence of the hila, prominence of the hilum, enlarged hilar contour, "
-        "prominent hilar contour, enlarged pulmonary artery, prominent pulmonary artery, enlarged pulmonary "
-        "arteries, prominent pulmonary arteries, hilar shadow enlargement, hilar opacity",
+        "hilar prominence, hilar fullness, prominent hilum, prominent hila, enlarged hilum, enlarged hila, fullness "
+        "of the hilum, prominence of the hila, prominence of the hilum, enlarged hilar contour, prominent hilar "
+        "contour, enlarged pulmonary artery, prominent pulmonary artery, enlarged pulmonary arteries, prominent "
+        "pulmonary arteries, hilar shadow enlargement, hilar opacity",
         sided=True,
     ),
     Entry(
         "calcified_lymph_nodes",
         "calcified lymph nodes",
-        "calcified lymph node, calcified hilar lymph node, calcified mediastinal lymph node, calcified hilar "
-        "node, calcified node, hilar calcification, calcified mediastinal node, calcified hilar and mediastinal "
-        "lymph node, calcified hilum, calcified hila, nodal calcification, lymph node calcification, calcified "
+        "calcified lymph node, calcified hilar lymph node, calcified mediastinal lymph node, calcified hilar node, "
+        "calcified node, hilar calcification, calcified mediastinal node, calcified hilar and mediastinal lymph "
+        "node, calcified hilum, calcified hila, nodal calcification, lymph node calcification, calcified "
         "adenopathy, calcified lymphadenopathy",
         sided=True,
     ),
@@ -147,8 +147,8 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
         "costophrenic_blunting",
         "costophrenic angle blunting",
         "blunting of the costophrenic angle, blunting of the costophrenic sulcus, costophrenic blunting, "
-        "costophrenic sulcus blunting, blunted costophrenic angle, blunted costophrenic sulcus, cp angle "
-        "blunting, blunting of the cp angle",
+        "costophrenic sulcus blunting, blunted costophrenic angle, blunted costophrenic sulcus, cp angle blunting, "
+        "blunting of the cp angle",
         sided=True,
     ),
     Entry(
@@ -163,9 +163,8 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "flattened_diaphragm",
         "flattened diaphragm",
-        "flattened hemidiaphragm, flattening of the diaphragm, diaphragmatic flattening, flat diaphragm, "
-        "flattening of the hemidiaphragm, flattening of diaphragm, diaphragm flattening, flattening of "
-        "hemidiaphragm",
+        "flattened hemidiaphragm, flattening of the diaphragm, diaphragmatic flattening, flat diaphragm, flattening "
+        "of the hemidiaphragm, flattening of diaphragm, diaphragm flattening, flattening of hemidiaphragm",
     ),
     Entry(
         "pneumoperitoneum",
@@ -177,8 +176,8 @@ LUNG_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "subcutaneous_emphysema",
         "subcutaneous emphysema",
-        "subcutaneous air, subcutaneous gas, soft tissue emphysema, soft tissue gas, surgical emphysema, chest "
-        "wall emphysema, soft tissue air",
+        "subcutaneous air, subcutaneous gas, soft tissue emphysema, soft tissue gas, surgical emphysema, chest wall "
+        "emphysema, soft tissue air",
         sided=True,
     ),
     Entry(

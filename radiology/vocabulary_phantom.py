@@ -17,11 +17,11 @@ PHANTOM_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "cardiomegaly",
         "cardiomegaly",
-        "cardiac enlargement, heart enlargement, enlarged heart, enlarged cardiac silhouette, enlarged heart "
-        "size, enlargement of the heart, enlargement of the cardiac silhouette, enlargement of cardiac "
-        "silhouette, cardiac silhouette enlargement, cardiomegally, cardiomegly, megalocardia, borderline heart "
-        "size, borderline cardiac size, borderline size heart, large heart, prominent heart, prominent heart "
-        "size, prominent cardiac silhouette",
+        "cardiac enlargement, heart enlargement, enlarged heart, enlarged cardiac silhouette, enlarged heart size, "
+        "enlargement of the heart, enlargement of the cardiac silhouette, enlargement of cardiac silhouette, "
+        "cardiac silhouette enlargement, cardiomegally, cardiomegly, megalocardia, borderline heart size, "
+        "borderline cardiac size, borderline size heart, large heart, prominent heart, prominent heart size, "
+        "prominent cardiac silhouette",
         broader="enlarged_cardiomediastinum",
     ),
     Entry(
@@ -45,9 +45,9 @@ PHANTOM_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "pulmonary_edema",
         "pulmonary edema",
-        "edema, oedema, pulmonary oedema, interstitial edema, interstitial oedema, alveolar edema, alveolar "
-        "oedema, interstitial pulmonary edema, interstitial pulmonary oedema, fluid overload, volume overload, "
-        "kerley b line, kerley line, flash edema",
+        "edema, oedema, pulmonary oedema, interstitial edema, interstitial oedema, alveolar edema, alveolar oedema, "
+        "interstitial pulmonary edema, interstitial pulmonary oedema, fluid overload, volume overload, kerley b "
+        "line, kerley line, flash edema",
         broader="lung_opacity",
     ),
     Entry(
@@ -63,7 +63,8 @@ PHANTOM_ENTRIES: tuple[Entry, ...] = (
     device(
         "pacemaker",
         "pacemaker",
-        "cardiac pacemaker, pacer, pacemaker lead, pacer lead, pacing lead, pacemaker device, icd, aicd, "
+        "cardiac pacemaker, pacer, pacemaker lead, pacer lead, pacing lead, pacemaker device, icd, aicd, cardiac "
+        "device, cardiac conduction device, conduction device, cardiac pacing device, cardiac rhythm device, "
         "pacemaker generator, pacing device, pacer wire, pacing wire, pacemaker wire, biventricular pacer, "
         "defibrillator, cardioverter defibrillator, icd lead, aicd lead, biventricular icd, loop recorder",
         sided=True,
@@ -89,9 +90,9 @@ PHANTOM_ENTRIES: tuple[Entry, ...] = (
         "catheter, subclavian line, subclavian catheter, subclavian central venous catheter, port a cath, "
         "portacath, port cath, portacatheter, port catheter, chest port, chest port catheter, mediport, mediport "
         "catheter, infusion port, medi port, dialysis catheter, hemodialysis catheter, swan ganz catheter, swan "
-        "ganz, pulmonary artery catheter, venous port, powerport, hickman catheter, permacath, dual lumen "
-        "catheter, double lumen catheter, tunneled catheter, indwelling catheter, vascular access device, ij "
-        "central venous catheter, peripherally inserted central catheter, venous sheath",
+        "ganz, pulmonary artery catheter, venous port, powerport, hickman catheter, permacath, dual lumen catheter, "
+        "double lumen catheter, tunneled catheter, indwelling catheter, vascular access device, ij central venous "
+        "catheter, peripherally inserted central catheter, venous sheath",
         sided=True,
     ),
     device(

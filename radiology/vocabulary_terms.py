@@ -24,17 +24,18 @@ ENTRIES: tuple[Entry, ...] = (
     *DEVICE_ENTRIES,
 )
 
-#: Phrases that hold a synonym but mean something else.
-OTHER_MEANINGS: tuple[str, ...] = tuple(
-    phrase.strip()
-    for phrase in (
-        "joint effusion, mass effect, soft tissue edema, soft tissue oedema, soft tissue swelling, bronchial wall "
-        "edema, body mass, body mass index, bone density, bone mineral density, soft tissue density, soft tissue "
-        "densities, breast density, laryngeal edema, cerebral edema, leg edema, soft tissue mass, pedal edema, "
-        "lower extremity edema, peripheral edema, skin lesion, breast mass, thyroid mass, renal mass, abdominal "
-        "mass, adrenal mass, brain mass, muscle mass, cardiac catheterization, density resolution, contrast "
-        "density, external artifact, artifact density, pulmonary artery pressure, pneumonia vaccine, tb test, "
-        "positive tb test, clip art, urinary tract infection, upper respiratory infection, viral infection, "
-        "tubular density, tubular densities, free air fluid"
-    ).split(",")
+_OTHER_MEANINGS = (
+    "joint effusion, mass effect, soft tissue edema, soft tissue oedema, soft tissue swelling, bronchial wall "
+    "edema, body mass, body mass index, bone density, bone mineral density, soft tissue density, soft tissue "
+    "densities, breast density, laryngeal edema, cerebral edema, leg edema, soft tissue mass, pedal edema, lower "
+    "extremity edema, peripheral edema, skin lesion, breast mass, thyroid mass, renal mass, abdominal mass, adrenal "
+    "mass, brain mass, muscle mass, cardiac catheterization, density resolution, contrast density, external "
+    "artifact, artifact density, pulmonary artery pressure, pneumonia vaccine, tb test, positive tb test, clip art, "
+    "density of the bone, density of bone, edema of the soft tissue, edema in the soft tissue, effusion in the "
+    "knee, knee effusion, shoulder effusion, elbow effusion, shoulder joint effusion, respiratory failure, renal "
+    "failure, kidney failure, liver failure, hepatic failure, urinary tract infection, upper respiratory infection, "
+    "viral infection, tubular density, tubular densities, free air fluid"
 )
+
+#: Phrases that hold a synonym but mean something else.
+OTHER_MEANINGS: tuple[str, ...] = tuple(_OTHER_MEANINGS.split(", "))
