@@ -63,6 +63,9 @@ _EXPRESSIONS: tuple[tuple[str, str], ...] = (
     (r"right[\s-]sided?", " right "),
     (r"(?:anterior\s+)?chest\s+walls?", " "),
     (r"(?:internal\s+)?(?:jugular|ij)", " jugular "),
+    (r"right\s+atri(?:um|al)", " right_atrium "),
+    (r"right\s+ventric(?:le|ular)", " right_ventricle "),
+    (r"left\s+ventric(?:le|ular)", " left_ventricle "),
     (r"tracheostomy(?:\s+tube)?", " tracheostomy "),
     (r"in\s+(?:stable\s+|good\s+|appropriate\s+|standard\s+)?place", " "),
     (r"soft\s+tissues?", " softtissue "),
@@ -224,7 +227,7 @@ ORGANS = word_set(
     softtissue abdomen airway interstitial rib"""
 )
 
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[a-z]+")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[a-z_]+")
 _NUMBERED = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def _swapped_side(rng: np.random.Generator, factors: Factors, write: Writer) -> 
         return None
     name, other = room[int(rng.integers(len(room)))]
     subtle = {other if one == name else one for one in factors.subtle}
-    moved = replace(factors, **{name: None, other: getattr(factors, name), "subtle": frozenset(subtle)})  # type: ignore[arg-type]
+    moved = _changed(factors, {name: None, other: getattr(factors, name), "subtle": frozenset(subtle)})
     return report_text(write(moved))
 
 
@@ -109,7 +110,7 @@ def _without(rng: np.random.Generator, factors: Factors, write: Writer, room: Se
     if not room:
         return None
     name = room[int(rng.integers(len(room)))]
-    return report_text(write(replace(factors, **{name: None}, subtle=factors.subtle - {name})))
+    return report_text(write(_changed(factors, {name: None, "subtle": factors.subtle - {name}})))
 
 
 def _wrong_severity(rng: np.random.Generator, factors: Factors, write: Writer) -> str | None:
@@ -119,7 +120,7 @@ def _wrong_severity(rng: np.random.Generator, factors: Factors, write: Writer) -
         return None
     name = room[int(rng.integers(len(room)))]
     (size,) = set(GRADED[name]) - {getattr(factors, name)}
-    return report_text(write(replace(factors, **{name: size})))
+    return report_text(write(_changed(factors, {name: size})))
 
 
 def _invented_device(rng: np.random.Generator, factors: Factors, write: Writer) -> str | None:
@@ -128,7 +129,7 @@ def _invented_device(rng: np.random.Generator, factors: Factors, write: Writer) 
     if not room:
         return None
     name = room[int(rng.integers(len(room)))]
-    return report_text(write(replace(factors, **{name: True})))
+    return report_text(write(_changed(factors, {name: True})))
 
 
 def _lost_doubt(rng: np.random.Generator, factors: Factors, write: Writer) -> str | None:
@@ -137,7 +138,7 @@ def _lost_doubt(rng: np.random.Generator, factors: Factors, write: Writer) -> st
     if not room:
         return None
     name = room[int(rng.integers(len(room)))]
-    return report_text(write(replace(factors, subtle=factors.subtle - {name})))
+    return report_text(write(_changed(factors, {"subtle": factors.subtle - {name}})))
 
 
 def _stuck(rng: np.random.Generator, factors: Factors, write: Writer) -> str | None:
@@ -156,6 +157,10 @@ ERRORS: dict[str, Callable[[np.random.Generator, Factors, Writer], str | None]] 
     "lost doubt": _lost_doubt,
     "repeated sentence": _stuck,
 }
+
+
+def _changed(factors: Factors, values: dict[str, Any]) -> Factors:
+    return replace(factors, **values)
 
 
 def _present(factors: Factors) -> list[str]:
