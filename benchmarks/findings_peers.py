@@ -169,6 +169,16 @@ def score(side: Side, sentences: list[Any]) -> dict[str, float]:
     return {**counts, **rates}
 
 
+def sentences_right(held_out: bool) -> dict[str, tuple[int, int]]:
+    """Sentences that our reader reads without any mistake, attributes included, by kind of language."""
+    counts: dict[str, tuple[int, int]] = {}
+    for sentence in graded_sentences(held_out):
+        right, n = counts.get(sentence.phenomenon, (0, 0))
+        counts[sentence.phenomenon] = (right + (not sentence.mistakes(findings.read_report(sentence.text))), n + 1)
+    counts["all"] = (sum(right for right, _ in counts.values()), sum(n for _, n in counts.values()))
+    return counts
+
+
 def reports_without_repeats(sentences: Iterable[Any]) -> list[str]:
     """Reports of six sentences each; every sentence stands in one report, once."""
     texts = [sentence.text.rstrip(".") + "." for sentence in sentences]
@@ -216,6 +226,11 @@ def main() -> None:
     for name, side in sides.items():
         rows[name] = {"known": score(side, known), "held out": score(side, held_out), "reports a second": rates[name]}
         _print(name, rows[name])
+    if peer is None:
+        for name, held in (("known", False), ("held out", True)):
+            rows["ours"][f"{name} sentences right"] = sentences_right(held)
+            for phenomenon, (right, n) in sentences_right(held).items():
+                print(f"ours, all attributes, {name:9} {phenomenon:29} {right:3} of {n:3}")
     if phantom:
         rows["ours"]["phantom reports a second"] = phantom
         print(f"ours, phantom reports (sentences come again): {statistics.median(phantom):,.0f} reports/s")

@@ -170,6 +170,7 @@ CHANGES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 #: As :data:`CUE_STARTS`, for changes.
 CHANGE_STARTS = (
-    "unch,unal,stab,simil,const,still,again,as ,redem,is ,are ,persist,remain,new,not ,interv,has ,have ,devel,increas,"
-    "wors,larg,big,progr,enlarging,expand,more ,grown,exac,decr,improv,small,less,reduc,resolving,dimin,clearing,regress"
+    "unch,unal,stab,simil,const,still,again,as ,redem,is ,are ,persist,remain,new,not ,interv,has ,have ,devel,"
+    "increas,wors,larg,big,progr,enlarging,expand,more ,grown,exac,decr,improv,small,less,reduc,resolving,dimin,"
+    "clearing,regress"
 )
