@@ -220,8 +220,10 @@ class TrainingState:
         if clip is not None:
             norm = torch.stack([part.norm() for part in parts]).norm()
             scale = (clip / norm.clamp(min=1e-30)).clamp(max=1.0)
-            for part in parts:
-                part.mul_(scale)
+            # On a GPU asking whether there is anything to do would cost more than doing it.
+            if scale.device.type != "cpu" or float(scale) < 1:
+                for part in parts:
+                    part.mul_(scale)
         for tensor, part in zip(self.learned.values(), parts, strict=True):
             tensor.grad = part
         peak = self.train_config.peak_rate(self.sae_config.n_features)

@@ -43,7 +43,7 @@ class JumpReLU(ActivationFunction):
         """The active entries, and those a little under their threshold, which only move the threshold."""
         theta_f = _theta(log_threshold)
         flat = torch.nonzero((pre_nf > theta_f - self._bandwidth / 2).reshape(-1)).squeeze(1)
-        return Selection(flat, None)
+        return Selection(flat, pre_nf.reshape(-1)[flat], None)
 
     def activations(self, entries: Entries, log_threshold: torch.Tensor | None) -> torch.Tensor:
         theta_m = _theta(log_threshold)[entries.features_m]
