@@ -1,6 +1,7 @@
 """How fast an autoencoder is trained: ours beside SAELens, dictionary_learning and the product that none can avoid.
 
 Run: python -m venv /tmp/dl && /tmp/dl/bin/pip install torch==2.13.0 dictionary-learning==0.1.0
+     /tmp/dl/bin/pip uninstall -y torchvision            # a wheel for another torch; nothing here needs it
      export OMP_WAIT_POLICY=PASSIVE
      python benchmarks/sae_training.py --peer-python /tmp/dl/bin/python              # the comparison
      python benchmarks/sae_training.py --what size --sides limit,ours                # d = 4,096, F = 16,384 and 32,768
