@@ -258,15 +258,18 @@ class MatryoshkaObjective:
         dead = torch.nonzero(dead_f).squeeze(1)
         if len(dead) == 0:
             return residual_nd.new_zeros(())
-        acts_nm = pre_nf.index_select(1, dead).relu_()
+        narrow = (len(pre_nf), len(dead))
+        acts_nm = torch.index_select(pre_nf, 1, dead, out=self._space.get("dead", narrow, pre_nf)).relu_()
         if self._aux_k < len(dead):
             _keep_largest(acts_nm, self._aux_k)
         directions_md = weights.W_dec[dead]
         # residual is x̂ − x = −e, so this is ê − e.
-        error_nd = torch.addmm(residual_nd, acts_nm, directions_md)
+        error_nd = torch.mm(acts_nm, directions_md, out=self._space.get("error", tuple(residual_nd.shape), pre_nf))
+        error_nd += residual_nd
         loss = _sum_of_squares(error_nd) / len(error_nd)
         grad_nd = error_nd.mul_(2 * self._aux_alpha / len(error_nd))
-        grad_acts_nm = (grad_nd @ directions_md.T).mul_(acts_nm > 0)
+        grad_acts_nm = torch.mm(grad_nd, directions_md.T, out=self._space.get("dead gradient", narrow, pre_nf))
+        grad_acts_nm *= acts_nm > 0
         gradient.W_dec.index_add_(0, dead, acts_nm.T @ grad_nd)
         gradient.W_enc.index_add_(0, dead, grad_acts_nm.T @ centred_nd)
         gradient.b_enc.index_add_(0, dead, grad_acts_nm.sum(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sae.sparse import nonzero_flat
+from sae.sparse import Workspace, nonzero_flat
 
 _SAMPLE = 1 << 16
 _MARGIN = 0.95
@@ -28,7 +28,9 @@ class Selection:
     cut: torch.Tensor | None
 
 
-def select_largest(pre_nf: torch.Tensor, count: int, hint: float | None = None) -> Selection:
+def select_largest(
+    pre_nf: torch.Tensor, count: int, hint: float | None = None, space: Workspace | None = None
+) -> Selection:
     """The `count` largest positive entries of pre_nf, fewer only when fewer are positive.
 
     Among equal values at the cut, those at the lower flattened position are kept, so the answer does not depend on the
@@ -41,9 +43,10 @@ def select_largest(pre_nf: torch.Tensor, count: int, hint: float | None = None) 
         pre_nf: (B, F) pre-activations.
         count: k · B, at least 1.
         hint: the previous batch's cut, if known.
+        space: where to keep the mask of survivors from batch to batch.
     """
     flat = pre_nf.reshape(-1)
-    survivors = _survivors(flat, count, hint)
+    survivors = _survivors(flat, count, hint, space or Workspace())
     values = flat[survivors]
     excess = len(values) - count
     if excess <= 0:
@@ -82,18 +85,23 @@ def largest_of_rows(pre_nf: torch.Tensor, k: int) -> torch.Tensor:
     return found[~tied | (before - first_of_row[rows] < (k - above)[rows])]
 
 
-def _survivors(flat: torch.Tensor, count: int, hint: float | None) -> torch.Tensor:
+def _survivors(flat: torch.Tensor, count: int, hint: float | None, space: Workspace) -> torch.Tensor:
     """Rising positions of all entries above a bound that is low enough for `count` of them, or above zero."""
+    mask = space.get("survivors", (len(flat),), flat, torch.bool)
+
+    def above(bound: float) -> torch.Tensor:
+        return nonzero_flat(torch.gt(flat, bound, out=mask))
+
     if hint is not None and hint > 0:
-        found = nonzero_flat(flat > _MARGIN * hint)
+        found = above(_MARGIN * hint)
         if len(found) >= count:
             return found
     bound = _sampled_bound(flat, count)
     if bound > 0:
-        found = nonzero_flat(flat > bound)
+        found = above(bound)
         if len(found) >= count:
             return found
-    return nonzero_flat(flat > 0)
+    return above(0)
 
 
 def _sampled_bound(flat: torch.Tensor, count: int) -> float:
