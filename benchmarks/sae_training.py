@@ -139,9 +139,8 @@ def verdict(rows: list[dict[str, Any]]) -> None:
             times = seconds(rows, side, kind)
             if times:
                 found = statistics.median(times[number] / mine[number] for number in mine)
-                print(
-                    f"{kind:6} {side:20} wanted {wanted:.2f}  measured {found:.2f}  {'met' if found >= wanted else 'MISSED'}"
-                )
+                word = "met" if found >= wanted else "MISSED"
+                print(f"{kind:6} {side:20} wanted {wanted:.2f}  measured {found:.2f}  {word}")
 
 
 def keep(what: str, rows: list[dict[str, Any]]) -> None:

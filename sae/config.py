@@ -183,7 +183,7 @@ class TrainConfig:
     k_anneal_fraction: float = _later(0.1)
     """Share of n_tokens over which k_start becomes k."""
 
-    jumprelu_bandwidth: float = _later(0.01)
+    jumprelu_bandwidth: float = _later(0.03)
     """JumpReLU: ε, width of the band around a threshold in which it feels a gradient, in training units."""
 
     jumprelu_sparsity: float = _later(1.0)
