@@ -28,7 +28,7 @@ MAX_SPLIT = 10
 """Features tried for one label."""
 
 MIN_OF_FORM = 4
-"""Select rows with and without a sub-form that its feature is chosen on; with fewer the sub-form is left out."""
+"""Select rows of the label with and without a sub-form that its feature is chosen on; with fewer it is left out."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class FormFeature:
 
     Attributes:
         form: name of the sub-form.
-        feature: of largest area for it on the select rows, the label's own features left out.
+        feature: of largest area for it on the select rows, the label's own features left out. It is the smaller area of
+            two: against all rows without the sub-form, and against those of them that have the label.
         auroc_select: that area.
         threshold: it fires where its score is above.
         cosine: between its decoder row and the probe's direction.
@@ -133,9 +134,9 @@ def absorption(
     probe = linear_probe_auroc(x, labels, select, report, groups, seed=seed)
     silent_n = ~(scores[:, main] > thresholds(scores[select][:, main], labels[select])).any(axis=1)
     found = np.flatnonzero(report)[(probe.scores_n > 0) & labels[report]]
-    case = _Case(scores, select, found, silent_n, main, _cosines(directions, probe.weights_d), x.shape[1])
+    case = _Case(scores, labels, select, found, silent_n, main, _cosines(directions, probe.weights_d), x.shape[1])
     forms = np.stack([as_labels(form_n) & labels for form_n in forms_n.values()], axis=1) if forms_n else None
-    features, rates, here_n = _against_chance(case, tuple(forms_n), forms, labels, report, shuffles, seed)
+    features, rates, here_n = _against_chance(case, tuple(forms_n), forms, report, shuffles, seed)
     return Absorption(
         main=tuple(main.tolist()),
         f1_by_k=tuple(curve),
@@ -175,6 +176,7 @@ class _Case:
     """What is the same for the true sub-forms and for the shuffled ones; shapes as in :func:`absorption`."""
 
     scores_nf: Floats
+    labels_n: Bools
     select_n: Bools
     found: NDArray[np.intp]
     silent_n: Bools
@@ -192,7 +194,7 @@ class _Case:
         features = []
         for name, form_n, area_f in zip(names, forms_nr.T, area_rf, strict=True):
             chosen_on = form_n[self.select_n]
-            if min(chosen_on.sum(), (~chosen_on).sum()) < MIN_OF_FORM:
+            if min(chosen_on.sum(), (~chosen_on & self.labels_n[self.select_n]).sum()) < MIN_OF_FORM:
                 continue
             feature = int(area_f.argmax())
             bar = float(thresholds(self.scores_nf[self.select_n][:, [feature]], chosen_on)[0])
@@ -206,19 +208,25 @@ class _Case:
 
 
 def _against_chance(
-    case: _Case, names: Sequence[str], forms_nr: Bools | None, labels: Bools, report: Bools, shuffles: int, seed: int
+    case: _Case, names: Sequence[str], forms_nr: Bools | None, report: Bools, shuffles: int, seed: int
 ) -> tuple[tuple[FormFeature, ...], list[float], Bools]:
     """Features of the sub-forms, the rates of shuffled sub-forms, and the (n,) rows absorbed by the true ones."""
     if forms_nr is None:
-        return (), [], np.zeros(len(labels), dtype=bool)
+        return (), [], np.zeros(len(report), dtype=bool)
     generator = np.random.default_rng(seed)
-    drawn = [forms_nr, *(_dealt_anew(forms_nr, labels, (case.select_n, report), generator) for _ in range(shuffles))]
-    select = case.select_n
-    areas = auroc_per_label(case.scores_nf[select], np.concatenate(drawn, axis=1)[select])
+    parts = (case.select_n, report)
+    drawn = [forms_nr, *(_dealt_anew(forms_nr, case.labels_n, parts, generator) for _ in range(shuffles))]
+    forms = np.concatenate(drawn, axis=1)
+    areas = np.minimum(*(auroc_per_label(case.scores_nf[rows], forms[rows]) for rows in _compared(case)))
     areas[:, case.main] = -1
     areas = np.nan_to_num(areas, nan=-1).reshape(len(drawn), len(names), -1)
     results = [case.absorbed(names, forms, area_rf) for forms, area_rf in zip(drawn, areas, strict=True)]
     return results[0][0], [case.rate(here_n) for _, here_n in results[1:]], results[0][1]
+
+
+def _compared(case: _Case) -> tuple[Bools, Bools]:
+    """A sub-form's feature must tell it from all else, and from the rest of the label."""
+    return case.select_n, case.select_n & case.labels_n
 
 
 def _dealt_anew(

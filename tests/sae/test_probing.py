@@ -20,7 +20,7 @@ def split() -> dict[str, Any]:
 
 
 def two_halves(labels_n: np.ndarray) -> np.ndarray:
-    """Columns 2 and 5 each know half of the positive rows, column 7 says where the label is absent; the rest is noise."""
+    """Columns 2 and 5 each know half of the positive rows, column 7 fires where the label is absent."""
     generator = np.random.default_rng(1)
     scores_nf = 0.1 * generator.random((N, 9))
     side_n = np.arange(N) // 4 % 2 == 0

@@ -86,7 +86,7 @@ def test_a_random_dictionary_recovers_little(world: SyntheticDictionary) -> None
 
 
 def test_a_planted_absorption_is_found(world: SyntheticDictionary) -> None:
-    """The commonest child of every parent also writes the parent's direction, and the parent's feature is silent then."""
+    """The commonest child of every parent also writes the parent's direction, and silences the parent's feature."""
     x_nd, truth = world.draw(4000, seed=7)
     sae, first = planted_sae(world), torch.arange(SMALL.n_parents) * 3 + SMALL.n_parents
     with torch.no_grad():
