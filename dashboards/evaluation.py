@@ -3,8 +3,8 @@
 Used fields, all optional: ``reconstruction`` {``variance_explained``, ``l0``, ``dead_share``, ``dense_share``,
 ``loss_recovered``, …} and ``truth``, a list of rows {``finding``, ``tokens``, ``feature``, ``auroc``, ``low``,
 ``high``, ``probe``, ``random``, ``note``}, ``control`` {``reconstruction``}, ``reports`` {``ways``} and ``stability``
-{``cosine``, ``chance``}; files of version 1 lack the last two. Where ``tokens`` names several token sets, the rows of
-image tokens are drawn and all are listed.
+{``same``, ``chance_same``}; files of version 1 lack the last two. Where ``tokens`` names several token sets, the rows
+of image tokens are drawn and all are listed.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def _report_figures(reports: Any) -> list[dict[str, Any]]:
 
 
 def _stability_figures(stability: Any) -> list[dict[str, Any]]:
-    """Matched cosine with SAEs of other seeds, beside chance."""
+    """Features that SAEs of other seeds have too, beside chance."""
     found = stability if isinstance(stability, Mapping) else {}
     notes = {
-        "cosine": ("cosine across seeds", "Mean cosine of matched features with SAEs of other seeds"),
-        "chance": ("cosine by chance", "The same with drawn directions of equal mean and covariance"),
+        "same": ("found by other seeds", "Features whose direction an SAE of another seed has too"),
+        "chance_same": ("found by chance", "The same with drawn directions of equal mean and covariance"),
     }
     return [
-        {"name": name, "value": found[key], "kind": "number", "note": note}
+        {"name": name, "value": found[key], "kind": "share", "note": note}
         for key, (name, note) in notes.items()
         if isinstance(found.get(key), int | float)
     ]

@@ -132,7 +132,8 @@ def absorption(
     curve = f1_by_k(scores[select], labels[select], groups[select], ranked, seed)
     main = ranked[: split_of(curve)]
     probe = linear_probe_auroc(x, labels, select, report, groups, seed=seed)
-    silent_n = ~(scores[:, main] > thresholds(scores[select][:, main], labels[select])).any(axis=1)
+    fires_nm = scores[:, main] > thresholds(scores[select][:, main], labels[select])
+    silent_n: Bools = np.asarray(~fires_nm.any(axis=1))
     found = np.flatnonzero(report)[(probe.scores_n > 0) & labels[report]]
     case = _Case(scores, labels, select, found, silent_n, main, _cosines(directions, probe.weights_d), x.shape[1])
     forms = np.stack([as_labels(form_n) & labels for form_n in forms_n.values()], axis=1) if forms_n else None

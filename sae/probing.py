@@ -63,7 +63,7 @@ def sparse_probes(
     probes = []
     for k in ks:
         chosen = ranked[:k]
-        column_n = np.zeros(int(report.sum()))
+        column_n: Floats = np.zeros(int(report.sum()))
         if len(chosen):
             model = Logistic.fit(scores[np.ix_(select, chosen)], labels[select])
             column_n = model.decisions(scores[np.ix_(report, chosen)])
