@@ -207,6 +207,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sides", default=",".join(SIDES))
     parser.add_argument("--tokens", type=int, default=Setting.tokens)
+    parser.add_argument("--batch", type=int, default=Setting.batch)
     parser.add_argument("--rate", type=float, default=Setting.rate, help="peak rate of ours")
     parser.add_argument("--peer-rate", type=float, default=Setting.peer_rate, help="peak rate of sae-lens")
     parser.add_argument("--quick", action="store_true")
@@ -215,7 +216,7 @@ def main() -> None:
     seeds, sides = [int(seed) for seed in args.seeds.split(",")], args.sides.split(",")
     tokens = args.tokens // 10 if args.quick else args.tokens
     distinct = min(tokens, Setting.distinct)
-    setting = Setting(tokens=tokens, distinct=distinct, rate=args.rate, peer_rate=args.peer_rate)
+    setting = Setting(tokens=tokens, distinct=distinct, batch=args.batch, rate=args.rate, peer_rate=args.peer_rate)
     rows = [row for seed in (seeds[:1] if args.quick else seeds) for row in measure(seed, setting, sides)]
     report(rows, sides)
     out = args.out or (None if args.quick else RESULTS)
