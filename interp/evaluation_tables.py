@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 #: Way of splicing → how it is called in a table.
 _WAYS = {
     "sae": "the SAE's reconstruction",
-    "random_error": "a random error of the same length",
+    "random_error": "a random error as long",
     "ablated": "the mean of all such tokens",
-    "other_study": "nothing, but the report of another study",
+    "other_study": "(another study's report)",
 }
 
 
@@ -129,7 +129,7 @@ def report_table(content: Mapping[str, Any]) -> Table:
         )
         for name, way in sorted(effect["ways"].items(), key=lambda item: list(_WAYS).index(item[0]))
     ]
-    columns = ["in the residual's place", "findings kept", "of its findings new", "same findings", "same words"]
+    columns = ["in the residual's place", "findings kept", "findings new", "same findings", "same words"]
     title = (
         f"Reports with SAE {content['sae']!r} spliced in at {content['site']}, against those without: "
         f"{effect['studies']} studies, {effect['findings']} findings"
@@ -153,7 +153,7 @@ def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
         for row in content["truth"]
         if row["tokens"] == tokens
     ]
-    columns = ["finding", "feature", "best feature", f"best {FEW}", "linear probe", "random weights", "with/without"]
+    columns = ["finding", "feature", "best feature", f"best {FEW}", "probe", "random weights", "yes/no"]
     return table(
         f"Recovered on {tokens} tokens: AUROC (95 %), chosen on one half of the patients, measured on the other",
         columns,
@@ -176,7 +176,7 @@ def truth_summary(contents: Sequence[Mapping[str, Any]]) -> Table:
             span(mean, "auroc", "auroc_low", "auroc_high"),
             number(_few(content, tokens).get("auroc")),
             number(mean["probe"]),
-            span(mean, "random", "random_low", "random_high"),
+            number(mean["random"]),
             number(_few(content, tokens).get("random")),
             number(mean["random_probe"]),
             str(mean["n_findings"]),
@@ -184,8 +184,8 @@ def truth_summary(contents: Sequence[Mapping[str, Any]]) -> Table:
         for content in contents
         for tokens, mean in content["summary"].items()
     ]
-    random = [f"random: {what}" for what in ("feature", f"best {FEW}", "probe")]
-    columns = ["mean AUROC on", "best feature", f"best {FEW}", "linear probe", *random, "n"]
+    columns = ["mean AUROC on", "best feature", f"best {FEW}", "probe"]
+    columns += ["random\nfeature", f"random\nbest {FEW}", "random\nprobe", "n"]
     return table("Where findings can be read", columns, rows)
 
 
@@ -210,12 +210,12 @@ def absorption_table(content: Mapping[str, Any]) -> Table:
                 ", ".join(sorted({form["form"].partition(":")[0] for form in row.get("forms", [])})),
             )
         )
-    columns = ["finding", "features", "absorbed (95 %)", "by chance", "studies", "random: features", "random: absorbed"]
+    columns = ["finding", "split", "absorbed (95 %)", "by\nchance", "studies", "random\nsplit", "random\nabsorbed"]
     return table(
         f"Splitting and absorption on {content['absorption'][0]['tokens']} tokens: SAE {content['sae']!r}",
         [*columns, "sub-forms"],
         rows,
-        "features: how many it takes until F1 stops rising. absorbed: studies with the finding in which all of them "
+        "split: features it takes until F1 stops rising. absorbed: studies with the finding in which all of them "
         "are silent while a sub-form's feature fires. by chance: with sub-forms dealt out anew.",
     )
 
