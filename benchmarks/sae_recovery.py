@@ -7,14 +7,14 @@ The world is `sae.synthetic`: 2,048 features in 256 dimensions, with parents and
 (correlation). Each seed is another dictionary, other tokens and other first weights. Within a seed every side sees the
 same tokens in the same order, centred, with the same F, k, groups, batch, warm-up, decay and count of tokens after
 which a latent is dead; what else differs between the trainers (loss weights, auxiliary loss, decoder norms) is left as
-each has it. Rates were chosen for each trainer on a seed of its own (`--seeds 100 --rate R`), not on those reported.
+each has it. The peak rate is the same for both and was not tuned for either (`--rate`, `--peer-rate`).
 
 Controls: `untrained` is where ours starts from (random unit rows); `no features` is ours trained on Gaussian tokens of
 the same mean and covariance, which hold no features: what it reaches is owed to the covariance.
 
 MCC: mean cosine of decoder rows with the planted directions, matched one to one. F1: of each matched feature as a
 detector of its direction, on held-out tokens. Prints means over seeds with 95 % t-intervals, and paired differences.
-Writes benchmarks/results/sae_recovery.json.
+Writes benchmarks/results/sae_recovery.json after each row; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Setting:
 
     n_features: int = 2048
     k: int = 14
-    tokens: int = 1_048_576
-    distinct: int = 524_288
-    batch: int = 512
-    rate: float = 1e-3
-    peer_rate: float = 1e-3
+    tokens: int = 262_144
+    distinct: int = 262_144
+    batch: int = 256
+    rate: float = 3e-3
+    peer_rate: float = 3e-3
 
     @property
     def sae(self) -> SAEConfig:
@@ -159,23 +159,44 @@ MAKERS: dict[str, Callable[[torch.Tensor, Setting, int], MatryoshkaSAE]] = {
 }
 
 
-def measure(seed: int, setting: Setting, sides: Sequence[str]) -> list[dict[str, Any]]:
+def measure(seed: int, setting: Setting, sides: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A row for each side."""
     world = SyntheticDictionary(seed=seed)
     x_nd = world.draw(setting.distinct, seed=2 * seed)[0]
     held_nd, truth = world.draw(HELD_OUT, seed=2 * seed + 1)
     centre_d = x_nd.mean(0)
     x_nd, held_nd = x_nd - centre_d, held_nd - centre_d
-    rows = []
     for side in sides:
         start = time.process_time()
         sae = MAKERS[side](x_nd, setting, seed)
         seconds = time.process_time() - start
         found = asdict(recovery(sae, world, held_nd, truth))
-        rows.append({"side": side, "seed": seed, **found, "true_l0": truth.l0, "cpu_seconds": round(seconds, 1)})
         figures = "".join(f"  {name} {found[name]:.3f}" for name in MEASURES)
         print(f"seed {seed}  {side:12}{figures}  {seconds:.0f} s of CPU", flush=True)
-    return rows
+        yield {"side": side, "seed": seed, **found, "true_l0": truth.l0, "cpu_seconds": round(seconds, 1)}
+
+
+class Results:
+    """The rows of a setting, kept in a file if there is one."""
+
+    def __init__(self, setting: Setting, path: Path | None) -> None:
+        versions = {name: version(name) for name in ("torch", "sae-lens")} | {"python": platform.python_version()}
+        self._path = path
+        self.rows: list[dict[str, Any]] = []
+        self._head = {"setting": asdict(setting), "world": asdict(SyntheticConfig()), "versions": versions}
+        if path is not None and path.is_file():
+            there = json.loads(path.read_text())
+            if {name: there[name] for name in self._head} == self._head:
+                self.rows = there["rows"]
+
+    def missing(self, seed: int, sides: Sequence[str]) -> list[str]:
+        """Sides that have no row of this seed yet."""
+        return [side for side in sides if (side, seed) not in {(row["side"], row["seed"]) for row in self.rows}]
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if self._path is not None:
+            self._path.write_text(json.dumps({**self._head, "rows": self.rows}, indent=1) + "\n")
 
 
 def interval(values: Sequence[float]) -> str:
@@ -193,7 +214,8 @@ def report(rows: Sequence[dict[str, Any]], sides: Sequence[str]) -> None:
     """Means over seeds, and differences within seeds."""
     names = {"mcc": "MCC", "f1": "F1", "parents_found": "parents", "variance_explained": "variance", "l0": "L0"}
     print(f"{'':22}" + "".join(f"{names.get(name, name):>17}" for name in MEASURES))
-    of = {side: [row for row in rows if row["side"] == side] for side in sides}
+    ordered = sorted(rows, key=lambda row: row["seed"])
+    of = {side: [row for row in ordered if row["side"] == side] for side in sides}
     for side in sides:
         print(f"{side:22}" + "".join(f"{interval([row[name] for row in of[side]]):>17}" for name in MEASURES))
     if {"ours", "sae-lens"} <= set(sides):
@@ -217,14 +239,12 @@ def main() -> None:
     tokens = args.tokens // 10 if args.quick else args.tokens
     distinct = min(tokens, Setting.distinct)
     setting = Setting(tokens=tokens, distinct=distinct, batch=args.batch, rate=args.rate, peer_rate=args.peer_rate)
-    rows = [row for seed in (seeds[:1] if args.quick else seeds) for row in measure(seed, setting, sides)]
-    report(rows, sides)
-    out = args.out or (None if args.quick else RESULTS)
-    if out is not None:
-        versions = {name: version(name) for name in ("torch", "sae-lens")} | {"python": platform.python_version()}
-        content = {"setting": asdict(setting), "world": asdict(SyntheticConfig()), "versions": versions, "rows": rows}
-        out.write_text(json.dumps(content, indent=1) + "\n")
-        print(f"Written to {out}")
+    results = Results(setting, args.out or (None if args.quick else RESULTS))
+    for seed in seeds[:1] if args.quick else seeds:
+        if missing := results.missing(seed, sides):
+            for row in measure(seed, setting, missing):
+                results.add(row)
+    report(results.rows, sides)
 
 
 if __name__ == "__main__":

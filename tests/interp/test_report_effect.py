@@ -56,8 +56,8 @@ def test_a_perfect_sae_changes_no_report() -> None:
         sae.W_enc.copy_(both)
         sae.W_dec.copy_(both)
     place = Place("language.2", tuple(parse_roles("content")))
-    effect = report_effect(model, sae, place, list(phantom_studies(4, seed=9)), batch=3)
-    assert (effect["studies"], effect["finished"]) == (4, 4)
+    effect = report_effect(model, sae, place, list(phantom_studies(2, seed=9)), batch=1)
+    assert (effect["studies"], effect["finished"]) == (2, 2)
     assert effect["ways"]["sae"]["same_text"] == 1
     assert effect["ways"]["ablated"]["same_text"] < 1
     assert set(effect["ways"]) == {"sae", "ablated", "random_error", "other_study"}
