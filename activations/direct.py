@@ -176,7 +176,7 @@ def pages_in_memory(descriptor: int) -> bytes:
 def held_in_memory(descriptor: int) -> bool:
     """Whether the system holds (nearly) all of a file in memory; True where it cannot be asked."""
     pages = pages_in_memory(descriptor)
-    return not pages or np.count_nonzero(np.frombuffer(pages, np.uint8) & 1) >= HELD * len(pages)
+    return not pages or bool(np.count_nonzero(np.frombuffer(pages, np.uint8) & 1) >= HELD * len(pages))
 
 
 def _layout(dataset: h5py.Dataset) -> _Layout | None:
