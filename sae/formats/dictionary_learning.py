@@ -42,6 +42,7 @@ from sae.formats.tensors import (
     narrowed,
     one_threshold,
     only,
+    require_threshold,
     shift,
     two_axes,
 )
@@ -97,6 +98,7 @@ def write_dictionary_learning(sae: MatryoshkaSAE, folder: Path, **trainer_fields
     Returns:
         The name of the class.
     """
+    require_threshold(sae, "dictionary_learning")
     found = sae.extra.get(_EXTRA)
     settings: dict[str, Any] = found if isinstance(found, dict) else {"buffer": {}}
     before = str(_known_trainer(settings).get("dict_class"))

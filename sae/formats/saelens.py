@@ -34,6 +34,7 @@ from sae.formats.tensors import (
     need,
     one_threshold,
     only,
+    require_threshold,
     two_axes,
     widened,
 )
@@ -74,6 +75,7 @@ def write_saelens(
         model_name: name of the model whose activations it reads, for SAELens' metadata.
         hook_name: TransformerLens name of the place, such as `blocks.15.hook_resid_post`.
     """
+    require_threshold(sae, "SAELens")
     tensors = {
         "W_enc": sae.W_enc.detach().cpu().T.contiguous(),
         "b_enc": sae.b_enc.detach().cpu().contiguous(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,14 @@ def test_the_only_one_below_a_folder_is_opened_and_of_several_one_must_be_named(
     write_saelens(make_sae(), tmp_path / "layer_15" / "x4")
     with pytest.raises(SAEError, match=r"2 autoencoders .* one of: layer_15/x2, layer_15/x4"):
         open_sae(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write_saelens, write_dictionary_learning])
+def test_what_keeps_k_of_each_token_does_not_leave_as_a_threshold(
+    make_sae: MakeSAE, tmp_path: Path, write: Callable[..., str]
+) -> None:
+    sae = make_sae()
+    sae.config = replace(sae.config, activation="topk")
+    with pytest.raises(SAEError, match="activation is 'topk': the 4 largest of each token"):
+        write(sae, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
