@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from sae.config import SAEConfig, TrainConfig
+from sae.divergence import OUTLIER, Watch, cause, outliers, refuse_exploded
 from sae.errors import SAEError
 from sae.model import MatryoshkaSAE
 from sae.objective import MatryoshkaObjective, StepResult, Weights
 
 _LEARNED = ("W_enc", "b_enc", "W_dec", "b_dec")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-_OUTLIER = 50
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Measures:
     l0: float
     dead_share: float
     learning_rate: float
+    gradient_norm: float
 
 
 class TrainingState:
@@ -42,6 +43,7 @@ class TrainingState:
         self.step = 0
         self.tokens = 0
         self.input_scale = 1.0
+        self.watch = Watch()
         if sae_config.k is None:
             raise SAEError("k = None: training needs the number of features to keep per token")
         self.sae = MatryoshkaSAE(replace(sae_config, dtype="float32"))
@@ -76,17 +78,20 @@ class TrainingState:
         dead_f = self.silent_tokens_f >= self.train_config.dead_after()
         weights = Weights(*(getattr(self.sae, name).detach() for name in _LEARNED))
         result = self.objective.step(weights, x_nd, dead_f if bool(dead_f.any()) else None)
-        loss = float(result.loss)
-        if not loss < float("inf"):
-            raise SAEError(self._not_finite(loss, batch_nd))
+        remove_parallel(result.gradient.W_dec, self.sae.W_dec)
+        norm = _norm(result.gradient)
+        loss, norm_now = torch.stack([result.loss, norm]).tolist()
+        verdict = self.watch.verdict(loss, norm_now)
+        if verdict is not None:
+            raise cause(verdict, self.step, batch_nd, self.sae.b_dec * self.input_scale, self._peak_rate())
 
-        rate = self._descend(result.gradient, len(x_nd))
+        rate = self._descend(result.gradient, norm, len(x_nd))
         self._follow_threshold(result.cut)
         self.silent_tokens_f += len(x_nd)
         self.silent_tokens_f[result.fired_f] = 0
         self.step += 1
         self.tokens += len(x_nd)
-        return self._measures(x_nd, result, loss, rate) if measure else None
+        return self._measures(x_nd, result, loss, rate, norm_now) if measure else None
 
     def dead_share(self) -> float:
         """Share of the features that are dead now."""
@@ -117,7 +122,8 @@ class TrainingState:
 
     def numbers(self) -> dict[str, Any]:
         """All numbers of the state, as JSON values."""
-        return {"step": self.step, "tokens": self.tokens, "input_scale": self.input_scale}
+        counted = {"step": self.step, "tokens": self.tokens, "input_scale": self.input_scale}
+        return {**counted, **self.watch.numbers()}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
@@ -128,6 +134,7 @@ class TrainingState:
         """
         self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])
         self.input_scale = float(numbers["input_scale"])
+        self.watch.restore(numbers)
         for name in (*_LEARNED, "threshold"):
             getattr(self.sae, name).copy_(tensors[f"sae.{name}"])
         self.silent_tokens_f.copy_(tensors["silent_tokens"])
@@ -149,16 +156,16 @@ class TrainingState:
     def _start_from(self, x_nd: torch.Tensor) -> None:
         """b_dec and the input scale from the first batch."""
         if not bool(torch.isfinite(x_nd).all()):
-            raise SAEError(self._not_finite(float("nan"), x_nd))
+            raise cause("the first batch is not finite", self.step, x_nd, x_nd[0], self._peak_rate())
         centre_d = x_nd.mean(0) if self.train_config.b_dec_init == "mean" else geometric_median(x_nd)
         distance_n = (x_nd - centre_d).norm(dim=1)
         typical = float(distance_n.median()) or float(distance_n.square().mean().sqrt())
         if typical == 0:
             raise SAEError(f"all {len(x_nd)} rows of the first batch are equal: there is nothing to learn from them")
-        n_far = int((distance_n > _OUTLIER * typical).sum())
+        n_far = int(outliers(x_nd, centre_d).sum())
         if n_far:
             warnings.warn(
-                f"{n_far} of {len(x_nd)} rows of the first batch lie more than {_OUTLIER} times the median distance "
+                f"{n_far} of {len(x_nd)} rows of the first batch lie more than {OUTLIER} times the median distance "
                 "from the centre (attention sinks?); they will rule the loss, so leave them out of the activations",
                 stacklevel=2,
             )
@@ -166,31 +173,26 @@ class TrainingState:
             self.input_scale = typical
         self.sae.b_dec.copy_(centre_d / self.input_scale)
 
-    def _not_finite(self, loss: float, batch_nd: torch.Tensor) -> str:
-        bad = int((~torch.isfinite(batch_nd)).any(dim=1).sum())
-        if bad:
-            return f"step {self.step}: {bad} of {len(batch_nd)} rows of the batch hold NaN or infinity; filter them out"
-        rate = self.train_config.peak_rate(self.sae_config.n_features)
-        return (
-            f"step {self.step}: the loss became {loss} on finite data: training diverged. "
-            f"Lower learning_rate (now {rate:.2g}) and start again"
-        )
+    def require_sound(self) -> None:
+        """SAEError if the weights are not worth keeping: NaN, infinity, or an encoder that grew out of all measure."""
+        weights = {name: getattr(self.sae, name).detach() for name in _LEARNED}
+        refuse_exploded(self.step, weights, self._peak_rate())
 
-    def _descend(self, gradient: Weights, n_rows: int) -> float:
+    def _peak_rate(self) -> float:
+        return self.train_config.peak_rate(self.sae_config.n_features)
+
+    def _descend(self, gradient: Weights, norm: torch.Tensor, n_rows: int) -> float:
         """One Adam step on the unit sphere of decoder rows; returns the rate."""
         W_dec = self.sae.W_dec
-        remove_parallel(gradient.W_dec, W_dec)
         parts = [getattr(gradient, name) for name in _LEARNED]
         clip = self.train_config.grad_clip
         if clip is not None:
-            norm = torch.stack([part.norm() for part in parts]).norm()
             scale = (clip / norm.clamp(min=1e-30)).clamp(max=1.0)
             for part in parts:
                 part.mul_(scale)
         for name, part in zip(_LEARNED, parts, strict=True):
             getattr(self.sae, name).grad = part
-        peak = self.train_config.peak_rate(self.sae_config.n_features)
-        rate = peak * self.train_config.rate_factor(self.tokens, n_rows)
+        rate = self._peak_rate() * self.train_config.rate_factor(self.tokens, n_rows)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
         W_dec.div_(W_dec.norm(dim=1, keepdim=True))
@@ -204,7 +206,7 @@ class TrainingState:
         else:
             self.sae.threshold.lerp_(cut, 1 - self.train_config.threshold_beta)
 
-    def _measures(self, x_nd: torch.Tensor, result: StepResult, loss: float, rate: float) -> Measures:
+    def _measures(self, x_nd: torch.Tensor, result: StepResult, loss: float, rate: float, norm: float) -> Measures:
         spread = float((x_nd - x_nd.mean(0)).square().sum())
         unexplained = float(result.residual_nd.square().sum())
         active = int((result.pre_nf > self.sae.threshold).sum())
@@ -214,7 +216,13 @@ class TrainingState:
             l0=active / len(x_nd),
             dead_share=self.dead_share(),
             learning_rate=rate,
+            gradient_norm=norm,
         )
+
+
+def _norm(gradient: Weights) -> torch.Tensor:
+    """Norm of the whole gradient, a scalar tensor."""
+    return torch.stack([getattr(gradient, name).norm() for name in _LEARNED]).norm()
 
 
 def remove_parallel(gradient_fd: torch.Tensor, rows_fd: torch.Tensor) -> None:

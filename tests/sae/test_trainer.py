@@ -58,6 +58,7 @@ def test_a_finished_folder_holds_everything_and_is_loaded_at_once(make_batches: 
         "sae.safetensors",
         "metrics.parquet",
         "checkpoints",
+        "tensorboard",
     }
     assert not list(tmp_path.rglob("*.tmp"))
 
