@@ -13,7 +13,6 @@ from interp.commands.options import (
     RedoOption,
     RunOption,
     SAEOption,
-    SeedOption,
     TrustOption,
     numbers,
     opening,
@@ -37,8 +36,8 @@ def train_sae(
         float, typer.Option("--expansion", metavar="X", help="Features per dimension of the residual.")
     ] = 4,
     k: Annotated[
-        int, typer.Option("--k", metavar="N", min=1, help="Features kept a token, on average over a batch.")
-    ] = 64,
+        str, typer.Option("--k", metavar="N,…", help="Features kept a token, on average over a batch; see below.")
+    ] = "64",
     groups: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +58,19 @@ def train_sae(
         float,
         typer.Option("--max-norm", metavar="X", help="Leave out tokens longer than so many medians; 0 keeps all."),
     ] = 10.0,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        str, typer.Option("--seed", metavar="N,…", help="Seed of the first weights and of the order of the tokens.")
+    ] = "0",
+    data_seed: Annotated[
+        int | None,
+        typer.Option(
+            "--data-seed", metavar="N", min=0, help="Seed of the order alone.  [default: the first of --seed]"
+        ),
+    ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option("--wandb", metavar="PROJECT", help="Send the figures of the training to Weights & Biases too."),
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Feed the trainer from the model, with nothing of it on the disk.")
     ] = False,
@@ -85,7 +96,10 @@ def train_sae(
     """Train a Matryoshka BatchTopK autoencoder on the cached activations.
 
     Stopped, it goes on from its newest checkpoint. Settings are written to RUN/sae/NAME/cfg.json, the course of the
-    training to metrics.parquet.
+    training to metrics.parquet and, for TensorBoard, to tensorboard/. docs/sae-training.md is the guide.
+
+    Several values of --k and --seed train an SAE for each pair, called NAME-k32-s0, on one reading: each batch is read
+    once for all, and each SAE is the one that the same --k, --seed and --data-seed give alone.
 
     With --live the model reads --studies while the autoencoder learns, for runs whose activations no disk would hold.
     Cache a sample of them first: model, roles and norm limit are those of the sample, and eval-sae and index read it.
@@ -95,12 +109,13 @@ def train_sae(
     Examples:
       interp train-sae --run runs/mine --site language.2 --expansion 8 --k 16
       interp train-sae --run runs/mine --sae small --site language.2 --expansion 2 --groups .25,.25,.5
+      interp train-sae --run runs/mine --k 16,32,64 --seed 0,1,2
       interp train-sae --run runs/mine --live --studies phantom:n=20000,seed=7 --tokens 20000000
     """
     from interp.left_out import FILE_NAME
     from interp.run import Run
     from interp.stages.train_live import require_sample
-    from interp.stages.train_sae import TrainSAEConfig, train_sae
+    from interp.stages.train_sae import TrainSAEConfig, train_saes
     from radiology.errors import InputError
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -110,31 +125,41 @@ def train_sae(
     if source is not None:
         require_sample(opened)
     opened.opening = opening(device, device_map, trust_remote_code)
-    config = TrainSAEConfig(
+    ks, seeds = _list(k, "--k", least=1), _list(seed, "--seed", least=0)
+    configs = TrainSAEConfig(
         name=sae,
         site=site or _only_site(opened.require("cache").config["sites"]),
         roles=roles,
         expansion=expansion,
-        k=k,
         groups=numbers(groups, "--groups") if groups else (),
         tokens=tokens,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        seed=seed,
         max_norm_times=max_norm or None,
         live=source,
-    )
+    ).members(ks, seeds, data_seed)
     with opened.writing("interp train-sae"):
-        if not resume:
+        for config in configs if not resume else ():
             opened.discard(config.stage)
-        result = train_sae(opened, config, work(redo), device=device)
-    last = result.summary["last_metrics"]
-    typer.echo(
-        f"SAE {sae!r}: {result.summary['features']} features at {config.site}; last batch: "
-        f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
-    )
-    if source is not None and (lost := result.summary["live"]["left_out"]):
-        typer.echo(f"{lost} studies were left out; they are listed in {opened.sae_dir(sae)}/{FILE_NAME}")
+        results = train_saes(opened, configs, work(redo), device=device, wandb=wandb)
+    for config, result in zip(configs, results, strict=True):
+        last = result.summary["last_metrics"]
+        typer.echo(
+            f"SAE {config.name!r}: {result.summary['features']} features at {config.site}; last batch: "
+            f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
+        )
+    if source is not None and (lost := results[0].summary["live"]["left_out"]):
+        typer.echo(f"{lost} studies were left out; they are listed in {opened.sae_dir(configs[0].name)}/{FILE_NAME}")
+
+
+def _list(text: str, option: str, least: int) -> tuple[int, ...]:
+    values = tuple(int(value) for value in numbers(text, option, int))
+    if not values or min(values) < least or len(set(values)) < len(values):
+        raise typer.BadParameter(
+            f"{text!r}: give different whole numbers from {least} on, separated by commas, e.g. 32,64",
+            param_hint=option,
+        )
+    return values
 
 
 def _live(live: bool, studies: list[str] | None, pass_size: int, pool_rows: int) -> LiveConfig | None:

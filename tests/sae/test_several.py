@@ -109,7 +109,7 @@ def test_one_that_diverges_does_not_take_the_others_along(
     make_batches: MakeBatches, tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
     wild = Job(CONFIG, replace(TRAIN, learning_rate=300.0), tmp_path / "set" / "wild")
-    with pytest.raises(SomeFailedError, match="1 of 5 autoencoders failed. wild: step .* diverged") as caught:
+    with pytest.raises(SomeFailedError, match=r"1 of 5 autoencoders failed\. wild: step .* diverged") as caught:
         train_several(make_batches(), [*jobs(tmp_path / "set"), wild])
     assert list(caught.value.failures) == [wild.out_dir]
     assert weights(tmp_path / "set") == alone
