@@ -1,4 +1,4 @@
-"""BatchTopK: the largest activations of a whole batch, chosen once."""
+"""The largest activations: of a whole batch, chosen once, or of each row."""
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ def select_largest(pre_nf: torch.Tensor, count: int, hint: float | None = None) 
         above[ties[: count - int(above.sum())]] = True
         return Selection(survivors[above], cut)
     return Selection(survivors, values.min() if len(values) else None)
+
+
+def largest_of_rows(pre_nf: torch.Tensor, k: int) -> torch.Tensor:
+    """(m,) rising flat positions of the k largest positive entries of every row; ties go to the lower position."""
+    n_features = pre_nf.shape[-1]
+    cut_n1 = pre_nf.topk(min(k, n_features), dim=1).values[:, -1:]
+    found = torch.nonzero(((pre_nf >= cut_n1) & (pre_nf > 0)).reshape(-1)).squeeze(1)
+    rows = torch.div(found, n_features, rounding_mode="floor")
+    counts = torch.bincount(rows, minlength=len(pre_nf))
+    if len(found) == 0 or int(counts.max()) <= k:
+        return found
+    # Some row has several entries at its cut: all above it stay, and as many of those at it as there is room for.
+    tied = pre_nf.reshape(-1)[found] == cut_n1.squeeze(1)[rows]
+    before = tied.cumsum(0) - tied.long()
+    first_of_row = before[(counts.cumsum(0) - counts).clamp(max=len(found) - 1)]
+    above = torch.bincount(rows, minlength=len(pre_nf)) - torch.bincount(rows[tied], minlength=len(pre_nf))
+    return found[~tied | (before - first_of_row[rows] < (k - above)[rows])]
 
 
 def _survivors(flat: torch.Tensor, count: int, hint: float | None) -> torch.Tensor:
