@@ -87,18 +87,18 @@ def outliers(x_nd: torch.Tensor, centre_d: torch.Tensor) -> torch.Tensor:
     return distance_n > OUTLIER * typical
 
 
-def refuse_exploded(step: int, weights: Mapping[str, torch.Tensor], rate: float) -> None:
+def refuse_exploded(step: int, squares: Mapping[str, float], n_features: int, rate: float) -> None:
     """SAEError if a weight is not finite or the encoder has grown out of all measure.
 
     Args:
-        weights: W_enc, b_enc, W_dec, b_dec, in training units.
+        squares: sum of the squares of each learned tensor, in training units.
+        n_features: rows of W_enc.
         rate: peak learning rate.
     """
     advice = f"training diverged. Lower learning_rate (now {rate:.2g}) and start again"
-    for name, tensor in weights.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise SAEError(f"step {step}: {name} holds NaN or infinity: {advice}")
-    rows = weights["W_enc"]
-    size = float(rows.norm()) / len(rows) ** 0.5
+    for name, square in squares.items():
+        if not math.isfinite(square):
+            raise SAEError(f"step {step}: {name} holds NaN, infinity or numbers near it: {advice}")
+    size = (squares["W_enc"] / n_features) ** 0.5
     if size > LARGEST_ROWS:
         raise SAEError(f"step {step}: the rows of W_enc have a norm of {size:.3g}, and began with 1: {advice}")

@@ -18,6 +18,7 @@ from sae.errors import SAEError
 from sae.formats.native import CONFIG_FILE, WEIGHTS_FILE, read_config
 from sae.metrics import METRICS_FILE, MetricsLog, Tracker
 from sae.model import MatryoshkaSAE
+from sae.parallel import Alone
 from sae.state import TrainingState
 
 CHECKPOINTS = "checkpoints"
@@ -53,6 +54,11 @@ class Job:
             (self.out_dir / name).unlink(missing_ok=True)
         shutil.rmtree(self.out_dir / tensorboard.FOLDER, ignore_errors=True)
 
+    @property
+    def newest(self) -> Path | None:
+        """The newest checkpoint."""
+        return newest_checkpoint(self.out_dir / CHECKPOINTS)
+
     def finished(self) -> MatryoshkaSAE | None:
         """The autoencoder if it is trained already.
 
@@ -69,15 +75,19 @@ class Job:
 class Member:
     """A job under way; it goes on from the newest checkpoint in its folder.
 
+    Args:
+        parallel: this process's part of it; only the process that leads writes files.
+        newest: where to go on.
+
     Raises:
         SAEError: the checkpoint is damaged or was made with another configuration.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, parallel: Alone, newest: Path | None) -> None:
         self.job = job
-        self.state = TrainingState(job.sae_config, job.train_config)
+        self.state = TrainingState(job.sae_config, job.train_config, parallel)
+        self._leads = parallel.leads
         job.out_dir.mkdir(parents=True, exist_ok=True)
-        newest = newest_checkpoint(job.out_dir / CHECKPOINTS)
         if newest is not None:
             _restore(self.state, newest, job.config)
         self.log = MetricsLog.up_to(job.out_dir / METRICS_FILE, self.state.step)
@@ -96,9 +106,13 @@ class Member:
 
     def begin(self) -> None:
         """Open what is told of the log, and start the clock of its speed."""
+        if self._leads:
+            self._open_trackers()
+        self._mark = (time.perf_counter(), self.state.tokens)
+
+    def _open_trackers(self) -> None:
         self._trackers.append(tensorboard.TensorBoardLog(self.job.out_dir / tensorboard.FOLDER, self.log.rows))
         self._trackers.extend(make(self.job.out_dir) for make in self.job.trackers)
-        self._mark = (time.perf_counter(), self.state.tokens)
 
     def advance(self, batch_nd: torch.Tensor) -> None:
         """Learn from a batch; log it and keep a checkpoint when it is time.
@@ -107,7 +121,7 @@ class Member:
             SAEError: see `TrainingState.advance` and `TrainingState.require_sound`.
         """
         config = self.job.train_config
-        last = self.tokens_left <= len(batch_nd)
+        last = self.tokens_left <= self.state.rows_of(batch_nd)
         measures = self.state.advance(batch_nd, measure=last or (self.step + 1) % config.log_every == 0)
         if measures is not None:
             self.state.require_sound()
@@ -130,19 +144,21 @@ class Member:
         if self._saved == self.step:
             return
         self.state.require_sound()
-        state = self.state
-        self.log.write()
-        checkpoint = Checkpoint(state.tensors(), state.numbers(), self.job.config)
-        keep = state.train_config.keep_checkpoints
-        save_checkpoint(self.job.out_dir / CHECKPOINTS, state.step, checkpoint, keep)
+        tensors = self.state.tensors()
+        if self._leads:
+            self.log.write()
+            checkpoint = Checkpoint(tensors, self.state.numbers(), self.job.config)
+            keep = self.job.train_config.keep_checkpoints
+            save_checkpoint(self.job.out_dir / CHECKPOINTS, self.step, checkpoint, keep)
         self._saved = self.step
 
-    def finish(self) -> MatryoshkaSAE:
-        """Write what was learned."""
-        self.log.write()
+    def finish(self) -> MatryoshkaSAE | None:
+        """Write what was learned; None in a process that writes nothing."""
         sae = self.state.finished()
-        sae.extra = dict(self.job.extra)
-        sae.save(self.job.out_dir)
+        if sae is not None:
+            self.log.write()
+            sae.extra = dict(self.job.extra)
+            sae.save(self.job.out_dir)
         return sae
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ import torch
 
 from sae.config import SAEConfig, TrainConfig
 from sae.errors import SAEError
-from sae.interrupt import DeferredSignals
+from sae.formats.native import CONFIG_FILE
+from sae.interrupt import DeferredSignals, act_on
 from sae.member import Job, Member
 from sae.metrics import Tracker
 from sae.model import MatryoshkaSAE
+from sae.parallel import parallel_of
+from sae.peers import Peers
 
 Batches = Callable[[int], Iterator[torch.Tensor]]
 Progress = Callable[[int, int, str], None]
@@ -73,7 +77,13 @@ def train(
 
 
 def train_several(
-    batches: Batches, jobs: Sequence[Job], *, resume: bool = True, progress: Progress | None = None
+    batches: Batches,
+    jobs: Sequence[Job],
+    *,
+    resume: bool = True,
+    progress: Progress | None = None,
+    peers: Peers | None = None,
+    shard_features: bool = False,
 ) -> list[MatryoshkaSAE]:
     """Train several autoencoders on one reading of the data: each batch is read once.
 
@@ -81,6 +91,11 @@ def train_several(
     the other, so that the memory is that of all states (weights and Adam's moments, 6 · F · d floats each with the
     gradient) and of one step. Those that are done are loaded; those that were stopped at different steps wait for the
     reading to come to theirs.
+
+    Args:
+        peers: processes that train together. Each calls this with its own reader, which gives batch_size / world rows
+            of every batch: row i of process r is row i · world + r. Process 0 writes the files, which all can see.
+        shard_features: the processes share the features of each dictionary instead of the rows; see `sae.parallel`.
 
     Raises:
         ValueError: no job, or two with one folder.
@@ -90,32 +105,46 @@ def train_several(
     folders = [job.out_dir for job in jobs]
     if not jobs or len(set(folders)) != len(folders):
         raise ValueError(f"jobs: {len(jobs)} with the folders {folders}; give at least one, each with its own folder")
-    trained: dict[Path, MatryoshkaSAE] = {}
+    told = _from_first(peers)
+    if not resume:
+        told(lambda: _clear(jobs))
+    trained: dict[Path, MatryoshkaSAE | None] = {}
     members: list[Member] = []
     for job in jobs:
-        if not resume:
-            job.clear()
-        done = job.finished()
-        if done is not None:
-            trained[job.out_dir] = done
+        if told((job.out_dir / CONFIG_FILE).exists):
+            trained[job.out_dir] = job.finished()
         else:
-            members.append(Member(job))
+            parallel = parallel_of(peers, job.sae_config.n_features, shard_features)
+            members.append(Member(job, parallel, told(lambda job=job: job.newest)))  # type: ignore[misc]
     failures: dict[Path, SAEError] = {}
     if members:
-        _Loop(members, trained, failures, progress).run(batches)
+        _Loop(members, trained, failures, progress, peers).run(batches)
+        told(lambda: None)  # what process 0 has written is there now
+    here = {folder: sae or MatryoshkaSAE.load(folder) for folder, sae in trained.items()}
     if failures:
-        raise SomeFailedError(failures, trained) from next(iter(failures.values()))
-    return [trained[folder] for folder in folders]
+        raise SomeFailedError(failures, here) from next(iter(failures.values()))
+    return [here[folder] for folder in folders]
+
+
+def _clear(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.clear()
+
+
+def _from_first(peers: Peers | None) -> Callable[[Callable[[], Any]], Any]:
+    return (lambda make: make()) if peers is None else peers.from_first
 
 
 class _Loop:
     def __init__(
         self,
         members: list[Member],
-        trained: dict[Path, MatryoshkaSAE],
+        trained: dict[Path, MatryoshkaSAE | None],
         failures: dict[Path, SAEError],
         progress: Progress | None,
+        peers: Peers | None,
     ) -> None:
+        self._peers = peers
         self._learning = members
         self._all = len(members)
         self._trained = trained
@@ -142,12 +171,14 @@ class _Loop:
                         self._save()
                         raise self._ended_early()
                     self._step(batch_nd)
-                    if signals.received is not None:
+                    stop = self._stop(signals.received)
+                    if stop is not None:
                         self._save()
-                        signals.act()
+                        act_on(stop)
                 self._report(at_once=True)
             except (KeyboardInterrupt, SystemExit):
-                if signals.received is None:
+                # Of several processes the others do not know of it, and keeping a checkpoint takes all of them.
+                if signals.received is None and self._peers is None:
                     self._save()
                 raise
             finally:
@@ -157,6 +188,13 @@ class _Loop:
     def _begin(self) -> None:
         for member in self._learning:
             member.begin()
+
+    def _stop(self, received: signal.Signals | None) -> signal.Signals | None:
+        """The signal on which to end after this step, in all processes alike."""
+        if self._peers is None:
+            return received
+        number = self._peers.largest(0 if received is None else int(received))
+        return signal.Signals(number) if number else None
 
     def _step(self, batch_nd: torch.Tensor) -> None:
         """Let all learn from a batch that have come so far; those that were stopped later have had it."""

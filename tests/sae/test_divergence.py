@@ -72,9 +72,9 @@ def test_a_gradient_that_overflows_under_a_finite_loss_is_caught(make_batches: M
 
 
 def test_weights_that_are_not_worth_keeping() -> None:
-    good = {"W_enc": torch.ones(4, 1), "b_enc": torch.zeros(4), "W_dec": torch.ones(4, 1), "b_dec": torch.zeros(1)}
-    refuse_exploded(9, good, 1e-4)
+    good = {"W_enc": 4.0, "b_enc": 0.0, "W_dec": 4.0, "b_dec": 0.0}
+    refuse_exploded(9, good, 4, 1e-4)
     with pytest.raises(SAEError, match="step 9: b_enc holds NaN"):
-        refuse_exploded(9, good | {"b_enc": torch.tensor([0.0, float("nan")])}, 1e-4)
+        refuse_exploded(9, good | {"b_enc": float("nan")}, 4, 1e-4)
     with pytest.raises(SAEError, match=r"rows of W_enc have a norm of 2e\+03"):
-        refuse_exploded(9, good | {"W_enc": torch.full((4, 1), 2e3)}, 1e-4)
+        refuse_exploded(9, good | {"W_enc": 4 * 2e3**2}, 4, 1e-4)
