@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +20,11 @@ from interp.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from interp.run import Run
+    from interp.stages.base import Work
     from interp.stages.train_live import LiveConfig
+    from interp.stages.train_sae import TrainSAEConfig
+    from interp.stages.training import Way
 
 
 def train_sae(
@@ -85,9 +89,15 @@ def train_sae(
         int,
         typer.Option("--pool-rows", metavar="N", min=1, help="With --live: tokens that are mixed in memory."),
     ] = 131_072,
+    shard_features: Annotated[
+        bool, typer.Option("--shard-features", help="With torchrun: share out the features, not the tokens of a batch.")
+    ] = False,
     device: DeviceOption = "cpu",
     device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
+    checkpoint_every: Annotated[
+        int, typer.Option("--checkpoint-every", metavar="N", min=1, help="Steps between two checkpoints.")
+    ] = 1000,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on from the newest checkpoint, or start anew.")
     ] = True,
@@ -110,46 +120,63 @@ def train_sae(
       interp train-sae --run runs/mine --site language.2 --expansion 8 --k 16
       interp train-sae --run runs/mine --sae small --site language.2 --expansion 2 --groups .25,.25,.5
       interp train-sae --run runs/mine --k 16,32,64 --seed 0,1,2
+      torchrun --nproc-per-node 4 -m -- interp train-sae --run runs/mine --device cuda
       interp train-sae --run runs/mine --live --studies phantom:n=20000,seed=7 --tokens 20000000
     """
-    from interp.left_out import FILE_NAME
+    from interp.ranks import Ranks
     from interp.run import Run
-    from interp.stages.train_live import require_sample
-    from interp.stages.train_sae import TrainSAEConfig, train_saes
-    from radiology.errors import InputError
+    from interp.stages.train_sae import TrainSAEConfig
+    from interp.stages.training import Way, follow
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("train-sae: this version trains on one device; run it without torchrun")
-    source = _live(live, studies, pass_size, pool_rows)
-    opened = Run.open(run)
-    if source is not None:
-        require_sample(opened)
-    opened.opening = opening(device, device_map, trust_remote_code)
-    ks, seeds = _list(k, "--k", least=1), _list(seed, "--seed", least=0)
-    configs = TrainSAEConfig(
-        name=sae,
-        site=site or _only_site(opened.require("cache").config["sites"]),
-        roles=roles,
-        expansion=expansion,
-        groups=numbers(groups, "--groups") if groups else (),
-        tokens=tokens,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        max_norm_times=max_norm or None,
-        live=source,
-    ).members(ks, seeds, data_seed)
-    with opened.writing("interp train-sae"):
+    ranks = Ranks.here()
+    with ranks.one_voice():
+        if shard_features and ranks.alone:
+            raise typer.BadParameter(
+                "several processes share the features; start them with torchrun", param_hint="--shard-features"
+            )
+        ks, seeds = _list(k, "--k", least=1), _list(seed, "--seed", least=0)
+        source = _live(live, studies, pass_size, pool_rows)
+        opened = Run.open(run)
+        configs = TrainSAEConfig(
+            name=sae,
+            site=site or _only_site(opened.require("cache").config["sites"]),
+            roles=roles,
+            expansion=expansion,
+            groups=numbers(groups, "--groups") if groups else (),
+            tokens=tokens,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            max_norm_times=max_norm or None,
+            live=source,
+        ).members(ks, seeds, data_seed)
+        way = Way(ranks.device(device), wandb, ranks, shard_features, checkpoint_every)
+        if not ranks.leads:
+            follow(run, configs, way)
+            return
+        opened.opening = opening(device, device_map, trust_remote_code)
+        _lead(opened, configs, way, work(redo), resume)
+
+
+def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, resume: bool) -> None:
+    """What one process does alone, or the first of several."""
+    from interp.left_out import FILE_NAME
+    from interp.stages.train_live import require_sample
+    from interp.stages.train_sae import train_saes
+
+    if configs[0].live is not None:
+        require_sample(run)
+    with run.writing("interp train-sae"):
         for config in configs if not resume else ():
-            opened.discard(config.stage)
-        results = train_saes(opened, configs, work(redo), device=device, wandb=wandb)
+            run.discard(config.stage)
+        results = train_saes(run, configs, work, way)
     for config, result in zip(configs, results, strict=True):
         last = result.summary["last_metrics"]
         typer.echo(
             f"SAE {config.name!r}: {result.summary['features']} features at {config.site}; last batch: "
             f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
         )
-    if source is not None and (lost := results[0].summary["live"]["left_out"]):
-        typer.echo(f"{lost} studies were left out; they are listed in {opened.sae_dir(configs[0].name)}/{FILE_NAME}")
+    if configs[0].live is not None and (lost := results[0].summary["live"]["left_out"]):
+        typer.echo(f"{lost} studies were left out; they are listed in {run.sae_dir(configs[0].name)}/{FILE_NAME}")
 
 
 def _list(text: str, option: str, least: int) -> tuple[int, ...]:

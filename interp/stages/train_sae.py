@@ -10,7 +10,7 @@ from interp.plain import restored
 from interp.run import Run, StageResult
 from interp.stages.base import Work
 from interp.stages.train_live import LiveConfig, require_sample
-from interp.stages.training import Training
+from interp.stages.training import Training, Way
 from radiology.errors import InputError
 
 STAGE = "train-sae"
@@ -97,16 +97,13 @@ def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cp
     Raises:
         InputError: the stage before is missing, or what the trainer and :func:`interp.stages.train_live.live` refuse.
     """
-    return train_saes(run, [config], work, device=device)[0]
+    return train_saes(run, [config], work, Way(device))[0]
 
 
-def train_saes(
-    run: Run, configs: Sequence[TrainSAEConfig], work: Work, *, device: str = "cpu", wandb: str | None = None
-) -> list[StageResult]:
+def train_saes(run: Run, configs: Sequence[TrainSAEConfig], work: Work, way: Way | None = None) -> list[StageResult]:
     """Train several on one reading, each a stage of its own; each is as if :func:`train_sae` had trained it alone.
 
-    Args:
-        wandb: project on Weights & Biases that shall hear of it; no part of the configuration.
+    Of several processes the first calls this, the others :func:`interp.stages.training.follow`.
 
     Raises:
         InputError: as :func:`train_sae`, before any is touched; or the configurations do not read the same.
@@ -115,12 +112,15 @@ def train_saes(
     readings = {_reading(config) for config in configs}
     if len(readings) != 1 or len({config.name for config in configs}) != len(configs):
         raise InputError("train-sae: SAEs of one reading share site, roles, tokens, batch size, order; not their name")
+    way = way or Way()
     if configs[0].live is not None:
+        if not way.ranks.alone:
+            raise InputError("train-sae --live: the model feeds one process; run it without torchrun")
         require_sample(run)
     if not work.redo:
         for config in configs:
             run.refuse_other(config.stage, config.settings(), after=["cache"])
-    return Training(run, configs, work, device, wandb).results()
+    return Training(run, configs, work, way).results()
 
 
 def _reading(config: TrainSAEConfig) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.left_out import FILE_NAME as LEFT_OUT
-from interp.progress import Progress
+from interp.progress import Progress, silent
+from interp.ranks import Ranks
 from interp.run import Run, StageResult
 from interp.stages.base import Work
 from interp.stages.train_live import POOLS, live
+from radiology.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from interp.stages.train_sae import TrainSAEConfig
     from sae.member import Job
     from sae.metrics import Tracker
+    from sae.peers import Peers
 
 OUTPUTS = ("cfg.json", "sae.safetensors", "metrics.parquet")
 #: What is stale with them: the course of the training, and what later stages made from the SAE.
@@ -29,19 +32,36 @@ _MADE_FROM_IT = ("evaluation.json", "features", "labels", "steering")
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a training is done; none of it decides the result.
+
+    Attributes:
+        device: where it is done.
+        wandb: project on Weights & Biases, if it shall hear of it.
+        ranks: the processes that train together.
+        shard_features: they share the features instead of the rows.
+        checkpoint_every: steps between two checkpoints.
+    """
+
+    device: str = "cpu"
+    wandb: str | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+    shard_features: bool = False
+    checkpoint_every: int = 1000
+
+
+@dataclass(frozen=True)
 class Training:
-    """The stages of some SAEs around one training.
+    """The stages of some SAEs around one training, in the process that leads.
 
     Attributes:
         configs: of one reading; the folder of the first has the files of a live stream.
-        wandb: project on Weights & Biases, if it shall hear of it.
     """
 
     run: Run
     configs: Sequence[TrainSAEConfig]
     work: Work
-    device: str
-    wandb: str | None = None
+    way: Way
     _done: dict[str, StageResult] = field(default_factory=dict)
     _summaries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _failures: dict[str, Exception] = field(default_factory=dict)
@@ -55,6 +75,8 @@ class Training:
         from sae import SAEError
 
         self._stages_from(0)
+        if len(self._done) == len(self.configs) and not self._summaries:
+            self.way.ranks.from_first([])  # done before: the others have nothing to do
         if self._failures:
             if len(self.configs) == 1:
                 raise next(iter(self._failures.values()))
@@ -105,58 +127,102 @@ class Training:
         configs = [config for config in self.configs if config.name not in self._done]
         if not configs:
             return
+        self.way.ranks.from_first([config.name for config in configs])
         with self.work.reporter.stage(self._title(configs)) as progress:
-            self._learn(configs, progress)
+            self._failures.update(learn(self.run, self.configs[0], configs, self.way, progress, self._summaries))
             if not self._summaries:
                 raise next(iter(self._failures.values()))
 
-    def _learn(self, configs: Sequence[TrainSAEConfig], progress: Progress) -> None:
-        from activations import ActivationStore
-        from activations.norms import norm_table, outlier_limit
-        from sae.trainer import SomeFailedError, train_several
 
-        first = self.configs[0]
-        with ActivationStore(self.run.activations_dir) as store:
-            limit = None if first.max_norm_times is None else outlier_limit(store, first.site, first.max_norm_times)
-            jobs = [self._job(config, store) for config in configs]
-            with _stream(self.run, first, store, limit) as stream:
-                try:
-                    train_several(stream.batches, jobs, progress=progress)
-                except SomeFailedError as error:
-                    self._failures.update({folder.name: one for folder, one in error.failures.items()})
-                told = stream.told()
-            norms = norm_table(store, first.site)
-        about = {"max_norm": limit, "norms": {role: dict(row) for role, row in norms.to_dict("index").items()}}
-        for config, job in zip(configs, jobs, strict=True):
-            if config.name not in self._failures:
-                self._summaries[config.name] = _summary(config, job, {**about, **told})
+def follow(path: Path, configs: Sequence[TrainSAEConfig], way: Way) -> None:
+    """What the processes beside the first do of a training, once it has begun; they write nothing."""
+    names = way.ranks.from_first()
+    wanted = [config for config in configs if config.name in names]
+    if wanted:
+        for error in learn(Run.open(path), configs[0], wanted, way, silent, {}).values():
+            raise error
 
-    def _job(self, config: TrainSAEConfig, store: ActivationStore) -> Job:
-        from sae import SAEConfig, TrainConfig
-        from sae.config import group_sizes
-        from sae.member import Job
 
-        width = store.width(config.site)
-        n_features = round(config.expansion * width)
-        groups = group_sizes(n_features, config.groups) if config.groups else ()
-        sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups)
-        train_config = TrainConfig(
-            n_tokens=config.tokens,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            seed=config.seed,
-            device=self.device,
-        )
+def learn(
+    run: Run,
+    reading: TrainSAEConfig,
+    configs: Sequence[TrainSAEConfig],
+    way: Way,
+    progress: Progress,
+    summaries: dict[str, Mapping[str, Any]],
+) -> Mapping[str, Exception]:
+    """Train some SAEs on one reading.
 
-        def tell_wandb(folder: Path) -> Tracker:
-            from sae.wandb_log import WandbLog
+    Args:
+        reading: says what is read.
+        summaries: gets one for each that was trained.
 
-            about = {"sae": sae_config.to_dict(), "train": train_config.to_dict(), "site": config.site}
-            return WandbLog(folder, str(self.wandb), config.name, about)
+    Returns:
+        What went wrong with the others.
+    """
+    from activations import ActivationStore
+    from activations.norms import norm_table, outlier_limit
+    from sae.trainer import SomeFailedError, train_several
 
-        extra = {"site": config.site, "roles": config.roles, "model": store.manifest.config.fingerprint}
-        trackers = () if self.wandb is None else (tell_wandb,)
-        return Job(sae_config, train_config, self.run.sae_dir(config.name), extra, trackers)
+    failures: dict[str, Exception] = {}
+    with ActivationStore(run.activations_dir) as store:
+        limit = None if reading.max_norm_times is None else outlier_limit(store, reading.site, reading.max_norm_times)
+        jobs = [_job(run, config, store, way) for config in configs]
+        with _stream(run, reading, store, limit, way.ranks) as stream, _peers(way) as peers:
+            watched = way.ranks.watched(progress)
+            try:
+                train_several(stream.batches, jobs, progress=watched, peers=peers, shard_features=way.shard_features)
+            except SomeFailedError as error:
+                failures = {folder.name: one for folder, one in error.failures.items()}
+            told = stream.told()
+        norms = norm_table(store, reading.site) if way.ranks.leads else None
+    if norms is None:
+        return failures
+    about = {"max_norm": limit, "norms": {role: dict(row) for role, row in norms.to_dict("index").items()}}
+    for config, job in zip(configs, jobs, strict=True):
+        if config.name not in failures:
+            summaries[config.name] = _summary(config, job, {**about, **told})
+    return failures
+
+
+def _job(run: Run, config: TrainSAEConfig, store: ActivationStore, way: Way) -> Job:
+    from sae import SAEConfig, TrainConfig
+    from sae.config import group_sizes
+    from sae.member import Job
+
+    width = store.width(config.site)
+    n_features = round(config.expansion * width)
+    groups = group_sizes(n_features, config.groups) if config.groups else ()
+    sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups)
+    train_config = TrainConfig(
+        n_tokens=config.tokens,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        device=way.device,
+        checkpoint_every=way.checkpoint_every,
+    )
+
+    def tell_wandb(folder: Path) -> Tracker:
+        from sae.wandb_log import WandbLog
+
+        about = {"sae": sae_config.to_dict(), "train": train_config.to_dict(), "site": config.site}
+        return WandbLog(folder, str(way.wandb), config.name, about)
+
+    extra = {"site": config.site, "roles": config.roles, "model": store.manifest.config.fingerprint}
+    trackers = () if way.wandb is None else (tell_wandb,)
+    return Job(sae_config, train_config, run.sae_dir(config.name), extra, trackers)
+
+
+@contextmanager
+def _peers(way: Way) -> Iterator[Peers | None]:
+    if way.ranks.alone:
+        yield None
+        return
+    from sae.peers import Peers
+
+    with way.ranks.process_group(way.device):
+        yield Peers()
 
 
 def _summary(config: TrainSAEConfig, job: Job, about: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -180,11 +246,25 @@ class _Stream:
 
 
 @contextmanager
-def _stream(run: Run, config: TrainSAEConfig, store: ActivationStore, limit: float | None) -> Iterator[_Stream]:
+def _stream(
+    run: Run, config: TrainSAEConfig, store: ActivationStore, limit: float | None, ranks: Ranks
+) -> Iterator[_Stream]:
     if config.live is not None:
         with live(run, config, config.live, store, limit) as source:
             yield _Stream(source.batches, lambda: {"live": source.summary()})
         return
-    roles = config.roles.split(",")
-    source_of = store.batch_source(config.site, config.batch_size, seed=config.order_seed, roles=roles, max_norm=limit)
+    if config.batch_size % ranks.world:
+        raise InputError(
+            f"batch-size: {config.batch_size} tokens cannot be shared equally by {ranks.world} processes; "
+            f"give a multiple of {ranks.world}"
+        )
+    source_of = store.batch_source(
+        config.site,
+        config.batch_size // ranks.world,
+        seed=config.order_seed,
+        roles=config.roles.split(","),
+        max_norm=limit,
+        rank=ranks.rank,
+        world=ranks.world,
+    )
     yield _Stream(source_of, dict)
