@@ -127,11 +127,21 @@ class Training:
         configs = [config for config in self.configs if config.name not in self._done]
         if not configs:
             return
+        begun = [path for config in configs if (path := _newest(self.run.sae_dir(config.name))) is not None]
+        if begun:
+            self.work.reporter.say(f"{self._title(configs)}: going on after {min(path.stem for path in begun)}")
         self.way.ranks.from_first([config.name for config in configs])
         with self.work.reporter.stage(self._title(configs)) as progress:
             self._failures.update(learn(self.run, self.configs[0], configs, self.way, progress, self._summaries))
             if not self._summaries:
                 raise next(iter(self._failures.values()))
+
+
+def _newest(folder: Path) -> Path | None:
+    from sae.checkpoint import newest_checkpoint
+    from sae.member import CHECKPOINTS
+
+    return newest_checkpoint(folder / CHECKPOINTS)
 
 
 def follow(path: Path, configs: Sequence[TrainSAEConfig], way: Way) -> None:

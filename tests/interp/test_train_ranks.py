@@ -94,7 +94,7 @@ def test_a_killed_process_ends_all_and_the_same_command_goes_on(tmp_path: Path, 
     ended = start(tmp_path, arguments(run, "rows"))
     out, err = ended.communicate(timeout=120)
     assert ended.returncode == 0, err
-    assert "resumed at step" in err
+    assert "'rows' at language.2: going on after step-000000" in err
     assert out.count("SAE 'rows'") == err.count(": done in") == 1
     assert json.loads((run.path / "run.json").read_text())["stages"]["train-sae:rows"]["state"] == "done"
     close(run, "rows")
@@ -112,12 +112,12 @@ def test_shared_features_are_stopped_together_and_one_process_goes_on(
     assert process.returncode != 0
     assert not out
     assert messages(err) == ["Stopped; run the same command to go on."]
-    newest = max(path.name for path in folder.glob("checkpoints/*"))
+    newest = max(path.stem for path in folder.glob("checkpoints/*"))
     stage = json.loads((run.path / "run.json").read_text())["stages"]["train-sae:features"]
     assert (stage["state"], stage["error"]) == ("pending", "stopped")
     capsys.readouterr()
     assert cli.run(arguments(run, "features")) == 0
-    assert f"resumed at step {int(newest[5:14])}" in capsys.readouterr().err
+    assert f"going on after {newest}" in capsys.readouterr().err
     close(run, "features")
 
 
