@@ -30,12 +30,12 @@ import itertools
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
 from sae.activation_functions import ActivationFunction, BatchTopK
 from sae.activation_functions.base import Entries, Penalty
 from sae.prefixes import prefix_weights
-from sae.selection import Selection
+from sae.selection import Selection, largest_of_rows
+from sae.sparse import BagSums, Workspace, bag_sums, offsets_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one batch gives.
+    """What one batch gives; residual_nd and pre_nf hold until the next step.
 
     Attributes:
         loss: L, a scalar tensor.
@@ -80,6 +80,7 @@ class _Kept:
     rows_m: torch.Tensor
     bags_m: torch.Tensor
     """row · G + group: entries of one row and one group lie side by side."""
+    bag_offsets: torch.Tensor
     by_feature_m: torch.Tensor
     """Positions that bring the entries into feature order."""
     feature_offsets_f: torch.Tensor
@@ -116,6 +117,7 @@ class MatryoshkaObjective:
         self._aux_k = aux_k
         self._aux_alpha = aux_alpha
         self._activation = activation or BatchTopK()
+        self._space = Workspace()
 
     @torch.no_grad()
     def step(
@@ -138,18 +140,19 @@ class MatryoshkaObjective:
         """
         widths = self._widths if widths is None else widths
         k = self._k if k is None else k
-        centred_nd = x_nd - weights.b_dec
-        pre_nf = functional.linear(centred_nd, weights.W_enc, weights.b_enc)
+        x_shape, dense_shape = tuple(x_nd.shape), (len(x_nd), len(weights.b_enc))
+        centred_nd = torch.sub(x_nd, weights.b_dec, out=self._space.get("centred", x_shape, x_nd))
+        pre_nf = self._space.get("pre", dense_shape, x_nd)
+        torch.addmm(weights.b_enc, centred_nd, weights.W_enc.T, out=pre_nf)
         selection = self._activation.select(pre_nf, k, weights.log_threshold)
         kept = self._kept(pre_nf, selection, k, widths, weights.log_threshold)
 
-        residual_ngd, contribution = self._prefix_residuals(weights, centred_nd, kept, len(widths))
-        loss, suffix_ngd = self._prefix_loss(residual_ngd)
-        gradient, penalty = self._sparse_gradient(weights, centred_nd, kept, suffix_ngd, contribution)
+        sums = BagSums(weights.W_dec, kept.entries.features_m, kept.bag_offsets, kept.acts_m)
+        loss, residual_nd, suffix_bd, scale = self._prefix_loss(sums.values, centred_nd, len(widths))
+        grad_acts_m = sums.weights_gradient(suffix_bd).mul_(scale)
+        gradient, penalty = self._sparse_gradient(weights, centred_nd, kept, grad_acts_m, suffix_bd, scale)
         if penalty is not None:
             loss = loss + penalty.loss
-
-        residual_nd = residual_ngd[:, -1]
         if dead_f is not None and self._aux_k > 0:
             aux_loss = self._add_auxiliary(weights, centred_nd, pre_nf, residual_nd, dead_f, gradient)
             loss = loss + self._aux_alpha * aux_loss
@@ -172,61 +175,68 @@ class MatryoshkaObjective:
         acts_m = self._activation.activations(entries, log_threshold)
         # A narrow type sorts several times faster.
         narrow_m = features_m.to(torch.int16) if n_features <= 1 << 15 else features_m.to(torch.int32)
-        counts_f = torch.bincount(features_m, minlength=n_features)
+        feature_offsets_f, counts_f = offsets_of(features_m, n_features)
         ends_g = torch.tensor(widths, device=pre_nf.device)
+        bags_m = rows_m * len(widths) + torch.bucketize(features_m, ends_g, right=True)
         # Entries that only move a threshold have activation 0 and do not count as firing.
         live_f = counts_f if acts_m is entries.pre_m else torch.bincount(features_m[acts_m > 0], minlength=n_features)
         return _Kept(
             acts_m=acts_m,
             entries=entries,
             rows_m=rows_m,
-            bags_m=rows_m * len(widths) + torch.bucketize(features_m, ends_g, right=True),
+            bags_m=bags_m,
+            bag_offsets=offsets_of(bags_m, n_rows * len(widths))[0],
             by_feature_m=torch.sort(narrow_m, stable=True).indices,
-            feature_offsets_f=counts_f.cumsum(0) - counts_f,
+            feature_offsets_f=feature_offsets_f,
             fired_f=live_f > 0,
         )
 
-    def _prefix_residuals(
-        self, weights: Weights, centred_nd: torch.Tensor, kept: _Kept, n_prefixes: int
-    ) -> tuple[torch.Tensor, _Contribution]:
-        """x̂_g − x for every prefix, (B, G, d), and the differentiable sums that made it."""
+    def _prefix_loss(
+        self, sums_bd: torch.Tensor, centred_nd: torch.Tensor, n_prefixes: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+        """From what each group adds to each row, (B · G, d), to the loss and its gradient, in place.
+
+        Returns:
+            L_rec; x̂_G − x, (B, d); and R, (B · G, d), as a tensor and a factor that it still has to be multiplied by.
+        """
         n_rows, d = centred_nd.shape
-        counts = torch.bincount(kept.bags_m, minlength=n_rows * n_prefixes)
-        contribution = _Contribution(weights.W_dec, kept, counts.cumsum(0) - counts)
-        # The backward of the sums does not need them, so they may become the residuals in place.
-        residual_ngd = contribution.sums.detach().view(n_rows, n_prefixes, d)
+        residual_ngd = sums_bd.view(n_rows, n_prefixes, d)
         residual_ngd[:, 0] -= centred_nd
         for group in range(1, n_prefixes):
             residual_ngd[:, group] += residual_ngd[:, group - 1]
-        return residual_ngd, contribution
+        residual_nd = self._space.get("residual", (n_rows, d), centred_nd).copy_(residual_ngd[:, -1])
 
-    def _prefix_loss(self, residual_ngd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """L_rec, and R (B, G, d): the sum of the errors of all prefixes that a group takes part in."""
-        n_rows, n_prefixes, _ = residual_ngd.shape
-        omega_g = residual_ngd.new_tensor(self._omega_g[-n_prefixes:])
-        loss = torch.dot(residual_ngd.square().sum((0, 2)), omega_g) / n_rows
-        suffix_ngd = residual_ngd * (2 / n_rows * omega_g)[:, None]
+        # With few features there may be fewer random prefixes than weights; the last one is always that of all.
+        omega_g = self._omega_g[-n_prefixes:]
+        if len(set(omega_g)) == 1:
+            scale = omega_g[0]
+            loss = _sum_of_squares(residual_ngd) * (scale / n_rows)
+        else:
+            scale = 1.0
+            weights_g = residual_ngd.new_tensor(omega_g)
+            loss = torch.dot(residual_ngd.square().sum((0, 2)), weights_g) / n_rows
+            residual_ngd *= weights_g[:, None]
         for group in reversed(range(n_prefixes - 1)):
-            suffix_ngd[:, group] += suffix_ngd[:, group + 1]
-        return loss, suffix_ngd
+            residual_ngd[:, group] += residual_ngd[:, group + 1]
+        return loss, residual_nd, sums_bd, 2 * scale / n_rows
 
     def _sparse_gradient(
         self,
         weights: Weights,
         centred_nd: torch.Tensor,
         kept: _Kept,
-        suffix_ngd: torch.Tensor,
-        contribution: _Contribution,
+        grad_acts_m: torch.Tensor,
+        suffix_bd: torch.Tensor,
+        scale: float,
     ) -> tuple[Weights, Penalty | None]:
-        suffix_bd = suffix_ngd.reshape(-1, suffix_ngd.shape[-1])
-        grad_acts_m = contribution.values_gradient(suffix_bd)
         grad_pre_m, penalty = self._activation.backward(kept.entries, grad_acts_m, weights.log_threshold)
         order, offsets = kept.by_feature_m, kept.feature_offsets_f
-        W_enc = _bag_sums(kept.rows_m[order], centred_nd, offsets, grad_pre_m[order])
-        W_dec = _bag_sums(kept.bags_m[order], suffix_bd, offsets, kept.acts_m[order])
+        W_enc = bag_sums(centred_nd, kept.rows_m[order], offsets, grad_pre_m[order])
+        W_dec = bag_sums(suffix_bd, kept.bags_m[order], offsets, kept.acts_m[order].mul_(scale))
         b_enc = torch.zeros_like(weights.b_enc).index_add_(0, kept.entries.features_m, grad_pre_m)
+        b_dec = suffix_bd.view(len(centred_nd), -1, suffix_bd.shape[1])[:, 0].sum(0).mul_(scale)
         log_threshold = None if penalty is None else penalty.log_threshold
-        return Weights(W_enc, b_enc, W_dec, suffix_ngd[:, 0].sum(0), log_threshold), penalty
+        return Weights(W_enc, b_enc, W_dec, b_dec, log_threshold), penalty
 
     def _add_auxiliary(
         self,
@@ -241,47 +251,21 @@ class MatryoshkaObjective:
         dead = torch.nonzero(dead_f).squeeze(1)
         if len(dead) == 0:
             return residual_nd.new_zeros(())
-        acts_nm = pre_nf[:, dead].relu_()
+        acts_nm = pre_nf.index_select(1, dead).relu_()
         if self._aux_k < len(dead):
-            top = acts_nm.topk(self._aux_k, dim=1)
-            acts_nm = torch.zeros_like(acts_nm).scatter_(1, top.indices, top.values)
+            flat = largest_of_rows(acts_nm, self._aux_k)
+            acts_nm = torch.zeros_like(acts_nm).view(-1).index_copy_(0, flat, acts_nm.view(-1)[flat]).view_as(acts_nm)
         directions_md = weights.W_dec[dead]
         # residual is x̂ − x = −e, so this is ê − e.
-        error_nd = acts_nm @ directions_md + residual_nd
+        error_nd = torch.addmm(residual_nd, acts_nm, directions_md)
         loss = _sum_of_squares(error_nd) / len(error_nd)
-        grad_nd = error_nd * (2 * self._aux_alpha / len(error_nd))
-        grad_acts_nm = (grad_nd @ directions_md.T) * (acts_nm > 0)
+        grad_nd = error_nd.mul_(2 * self._aux_alpha / len(error_nd))
+        grad_acts_nm = (grad_nd @ directions_md.T).mul_(acts_nm > 0)
         gradient.W_dec.index_add_(0, dead, acts_nm.T @ grad_nd)
         gradient.W_enc.index_add_(0, dead, grad_acts_nm.T @ centred_nd)
         gradient.b_enc.index_add_(0, dead, grad_acts_nm.sum(0))
         return loss
 
 
-class _Contribution:
-    """Σ value · W_dec[feature] of every (row, group), with the gradient for the values.
-
-    Autograd's backward of the bag takes the dot products without gathering both sides, which is several times faster
-    than writing them out.
-    """
-
-    def __init__(self, W_dec: torch.Tensor, kept: _Kept, offsets: torch.Tensor) -> None:
-        self._values_m = kept.acts_m.detach().clone().requires_grad_()
-        with torch.enable_grad():
-            self.sums = functional.embedding_bag(
-                kept.entries.features_m, W_dec.detach(), offsets, mode="sum", per_sample_weights=self._values_m
-            )
-
-    def values_gradient(self, grad_bd: torch.Tensor) -> torch.Tensor:
-        """(m,) gradient of the values, given that of the sums (B·G, d)."""
-        return torch.autograd.grad(self.sums, self._values_m, grad_bd)[0]
-
-
 def _sum_of_squares(x: torch.Tensor) -> torch.Tensor:
     return torch.dot(x.reshape(-1), x.reshape(-1))
-
-
-def _bag_sums(
-    rows_m: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights_m: torch.Tensor
-) -> torch.Tensor:
-    """Σ weight · table[row] over each bag of consecutive entries."""
-    return functional.embedding_bag(rows_m, table, offsets, mode="sum", per_sample_weights=weights_m)
