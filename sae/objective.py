@@ -119,6 +119,10 @@ class MatryoshkaObjective:
         self._activation = activation or BatchTopK()
         self._space = Workspace()
 
+    def share_buffers(self, other: MatryoshkaObjective) -> None:
+        """Use the buffers of another objective whose steps never overlap with this one's."""
+        self._space = other._space
+
     @torch.no_grad()
     def step(
         self,

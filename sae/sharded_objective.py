@@ -23,12 +23,8 @@ class ShardedObjective(MatryoshkaObjective):
         super().__init__(*arguments, **named)
         self._peers = peers
 
-    def _prefix_residuals(self, weights: Weights, centred_nd: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, Any]:
-        residual_ngd, contribution = super()._prefix_residuals(weights, centred_nd, *rest)
-        self._peers.sum_(residual_ngd)
-        # Each process has subtracted the batch, which has to go only once.
-        residual_ngd += (self._peers.world - 1) * centred_nd[:, None]
-        return residual_ngd, contribution
+    def _prefix_loss(self, sums_bd: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+        return super()._prefix_loss(self._peers.sum_(sums_bd), *rest)
 
     def _sparse_gradient(self, *arguments: Any) -> tuple[Weights, Penalty | None]:
         gradient, penalty = super()._sparse_gradient(*arguments)

@@ -115,7 +115,9 @@ def train_several(
             trained[job.out_dir] = job.finished()
         else:
             parallel = parallel_of(peers, job.sae_config.n_features, shard_features)
-            members.append(Member(job, parallel, told(lambda job=job: job.newest)))  # type: ignore[misc]
+            member = Member(job, parallel, told(lambda job=job: job.newest))  # type: ignore[misc]
+            members.append(member)
+            member.state.objective.share_buffers(members[0].state.objective)
     failures: dict[Path, SAEError] = {}
     if members:
         _Loop(members, trained, failures, progress, peers).run(batches)

@@ -76,6 +76,24 @@ def test_each_batch_is_read_once_and_each_is_as_if_alone(
     assert "SAEs, variance explained" in notes[-1][2]
 
 
+def test_the_buffers_of_a_step_are_there_once(
+    make_batches: MakeBatches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae.sparse import Workspace
+
+    made: list[Workspace] = []
+    given = Workspace.get
+
+    def noted(self: Workspace, *arguments: object, **named: object) -> torch.Tensor:
+        if self not in made:
+            made.append(self)
+        return given(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workspace, "get", noted)
+    train_several(make_batches(), jobs(tmp_path))
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("at", [3, 12, 15])
 def test_a_set_stopped_anywhere_ends_the_same(
