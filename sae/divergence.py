@@ -41,7 +41,7 @@ class Watch:
             ("norm of the gradient", norm, self.first_norm),
         ):
             if value > EXPLODED * first > 0:
-                return f"the {name} became {value:.3g}, {value / first:.0f} times that of the first step"
+                return f"the {name} became {value:.3g}, {value / first:.3g} times that of the first step"
         return None
 
     def numbers(self) -> dict[str, Any]:

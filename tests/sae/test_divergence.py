@@ -25,7 +25,7 @@ def test_the_first_step_is_the_measure_and_survives_a_checkpoint() -> None:
     other.restore(watch.numbers())
     for one in (watch, other):
         assert one.verdict(2.0 * EXPLODED, 3.0 * EXPLODED) is None
-        assert one.verdict(2.1 * EXPLODED, 3.0) == "the loss became 2.1e+04, 10500 times that of the first step"
+        assert one.verdict(2.1 * EXPLODED, 3.0) == "the loss became 2.1e+04, 1.05e+04 times that of the first step"
         assert "gradient" in (one.verdict(2.0, 3.1 * EXPLODED) or "")
     for loss, norm in ((float("nan"), 1.0), (float("inf"), 1.0), (1.0, float("nan"))):
         assert "became" in (Watch().verdict(loss, norm) or "")
