@@ -1,4 +1,4 @@
-"""TensorBoard event files, written without TensorBoard (which weighs 100 MB and wants grpc).
+"""TensorBoard event files, written without TensorBoard (which wants grpc, Pillow and a data server).
 
 A file is a sequence of records: length (uint64), masked CRC-32C of the length, the event, masked CRC-32C of the event;
 all numbers little-endian. An event is a protocol buffer, of which these fields are used:

@@ -88,7 +88,7 @@ def train_several(
     """Train several autoencoders on one reading of the data: each batch is read once.
 
     Each one ends as if `train` had trained it alone, bit for bit on the CPU; see there. Their steps are taken one after
-    the other, so that the memory is that of all states (weights and Adam's moments, 6 · F · d floats each with the
+    the other, so that the memory is that of all states (weights and Adam's moments, 8 · F · d floats each with the
     gradient) and of one step. Those that are done are loaded; those that were stopped at different steps wait for the
     reading to come to theirs.
 
