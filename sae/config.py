@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
-from sae.errors import SAEError
+from sae.config_fields import check, from_json, is_int, is_real, later, to_json
 
 ACTIVATIONS = ("batch_topk", "topk", "jumprelu")
 PREFIXES = ("fixed", "random")
@@ -13,32 +13,6 @@ DTYPES = ("float32", "bfloat16", "float16")
 PREFIX_LOSSES = ("mean", "sum")
 B_DEC_INITS = ("mean", "geometric_median")
 DEFAULT_GROUP_FRACTIONS = (1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-
-_Config = TypeVar("_Config", bound="SAEConfig | TrainConfig")
-
-
-_LATER = "later"
-
-
-def _later(default: Any) -> Any:
-    """A field that came after files had been written: `to_dict` leaves it out while it has its default.
-
-    Files, checkpoints and hashes of runs that never heard of it stay what they were.
-    """
-    return field(default=default, metadata={_LATER: True})
-
-
-def _check(good: bool, field: str, value: object, want: str) -> None:
-    if not good:
-        raise SAEError(f"{field} = {value!r}: must be {want}")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def group_sizes(n_features: int, fractions: tuple[float, ...]) -> tuple[int, ...]:
@@ -48,10 +22,10 @@ def group_sizes(n_features: int, fractions: tuple[float, ...]) -> tuple[int, ...
         n_features: F, the number of features.
         fractions: share of each group, in prefix order, summing to 1.
     """
-    _check(len(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6, "fractions", fractions, "shares that sum to 1")
+    check(len(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6, "fractions", fractions, "shares that sum to 1")
     sizes = [int(n_features * fraction) for fraction in fractions[:-1]]
     sizes.append(n_features - sum(sizes))
-    _check(min(sizes) > 0, "fractions", fractions, f"shares that give each group at least one of {n_features} features")
+    check(min(sizes) > 0, "fractions", fractions, f"shares that give each group at least one of {n_features} features")
     return tuple(sizes)
 
 
@@ -75,30 +49,30 @@ class SAEConfig:
     dtype: str = "float32"
     """Type of the stored weights. Training always computes in float32 and converts at the end."""
 
-    activation: str = _later("batch_topk")
+    activation: str = later("batch_topk")
     """Which activations count: 'batch_topk' (the k · B largest of a batch, a threshold afterwards), 'topk' (the k
     largest of each token) or 'jumprelu' (above a learned threshold per feature). See `sae.activation_functions`."""
 
     def __post_init__(self) -> None:
-        _check(_is_int(self.d) and self.d > 0, "d", self.d, "a positive whole number")
-        _check(_is_int(self.n_features) and self.n_features > 0, "n_features", self.n_features, "a positive number")
+        check(is_int(self.d) and self.d > 0, "d", self.d, "a positive whole number")
+        check(is_int(self.n_features) and self.n_features > 0, "n_features", self.n_features, "a positive number")
         if self.k is not None:
-            good = _is_int(self.k) and 0 < self.k <= self.n_features
-            _check(good, "k", self.k, f"a whole number from 1 to n_features ({self.n_features})")
-        _check(self.dtype in DTYPES, "dtype", self.dtype, "one of " + ", ".join(DTYPES))
-        _check(self.activation in ACTIVATIONS, "activation", self.activation, "one of " + ", ".join(ACTIVATIONS))
+            good = is_int(self.k) and 0 < self.k <= self.n_features
+            check(good, "k", self.k, f"a whole number from 1 to n_features ({self.n_features})")
+        check(self.dtype in DTYPES, "dtype", self.dtype, "one of " + ", ".join(DTYPES))
+        check(self.activation in ACTIVATIONS, "activation", self.activation, "one of " + ", ".join(ACTIVATIONS))
         groups = tuple(self.groups)
         if not groups:
             small = self.n_features < 16
             groups = (self.n_features,) if small else group_sizes(self.n_features, DEFAULT_GROUP_FRACTIONS)
-        _check(all(_is_int(size) and size > 0 for size in groups), "groups", self.groups, "positive whole numbers")
+        check(all(is_int(size) and size > 0 for size in groups), "groups", self.groups, "positive whole numbers")
         want = f"sizes that sum to n_features ({self.n_features}), not {sum(groups)}"
-        _check(sum(groups) == self.n_features, "groups", self.groups, want)
+        check(sum(groups) == self.n_features, "groups", self.groups, want)
         object.__setattr__(self, "groups", groups)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return _to_dict(self)
+        return to_json(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SAEConfig:
@@ -108,8 +82,8 @@ class SAEConfig:
             SAEError: a field is unknown, missing or out of range.
         """
         groups = values.get("groups", ())
-        _check(isinstance(groups, list | tuple), "groups", groups, "a list of whole numbers")
-        return _from_dict(cls, {**values, "groups": tuple(groups)})
+        check(isinstance(groups, list | tuple), "groups", groups, "a list of whole numbers")
+        return from_json(cls, {**values, "groups": tuple(groups)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,65 +145,65 @@ class TrainConfig:
     device: str = "cpu"
     """Device to train on, as torch names it."""
 
-    group_weights: tuple[float, ...] = _later(())
+    group_weights: tuple[float, ...] = later(())
     """Weight of each prefix in the loss, in prefix order. Empty: 1 each. 'mean' divides them by their sum."""
 
-    prefixes: str = _later("fixed")
+    prefixes: str = later("fixed")
     """'fixed': the prefixes of the groups. 'random': as many, drawn anew for every step (see `sae.prefixes`)."""
 
-    k_start: int | None = _later(None)
+    k_start: int | None = later(None)
     """Features kept per token at the first step; falls linearly to k over the first `k_anneal_fraction`. None: k."""
 
-    k_anneal_fraction: float = _later(0.1)
+    k_anneal_fraction: float = later(0.1)
     """Share of n_tokens over which k_start becomes k."""
 
-    jumprelu_bandwidth: float = _later(0.01)
+    jumprelu_bandwidth: float = later(0.03)
     """JumpReLU: ε, width of the band around a threshold in which it feels a gradient, in training units."""
 
-    jumprelu_sparsity: float = _later(1.0)
+    jumprelu_sparsity: float = later(1.0)
     """JumpReLU: λ, weight of (L0 / k − 1)²."""
 
     def __post_init__(self) -> None:
         for name in ("n_tokens", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints"):
             value = getattr(self, name)
-            _check(_is_int(value) and value > 0, name, value, "a positive whole number")
+            check(is_int(value) and value > 0, name, value, "a positive whole number")
         for name in ("learning_rate", "grad_clip"):
             value = getattr(self, name)
-            good = value is None or (_is_real(value) and 0 < value < float("inf"))
-            _check(good, name, value, "a positive number, or None")
+            good = value is None or (is_real(value) and 0 < value < float("inf"))
+            check(good, name, value, "a positive number, or None")
         for name in ("warmup_fraction", "decay_fraction"):
             value = getattr(self, name)
-            _check(_is_real(value) and 0 <= value <= 1, name, value, "between 0 and 1")
+            check(is_real(value) and 0 <= value <= 1, name, value, "between 0 and 1")
         together = self.warmup_fraction + self.decay_fraction
-        _check(together <= 1, "warmup_fraction + decay_fraction", together, "at most 1")
-        good = self.aux_k is None or (_is_int(self.aux_k) and self.aux_k >= 0)
-        _check(good, "aux_k", self.aux_k, "a whole number ≥ 0, or None")
-        _check(_is_real(self.aux_alpha) and self.aux_alpha >= 0, "aux_alpha", self.aux_alpha, "a number ≥ 0")
-        good = self.dead_after_tokens is None or (_is_int(self.dead_after_tokens) and self.dead_after_tokens > 0)
-        _check(good, "dead_after_tokens", self.dead_after_tokens, "a positive number of tokens, or None")
-        good = _is_real(self.threshold_beta) and 0 <= self.threshold_beta < 1
-        _check(good, "threshold_beta", self.threshold_beta, "from 0 to below 1")
-        _check(self.prefix_loss in PREFIX_LOSSES, "prefix_loss", self.prefix_loss, "'mean' or 'sum'")
-        _check(self.b_dec_init in B_DEC_INITS, "b_dec_init", self.b_dec_init, "'mean' or 'geometric_median'")
-        _check(isinstance(self.normalize, bool), "normalize", self.normalize, "true or false")
-        _check(_is_int(self.seed) and self.seed >= 0, "seed", self.seed, "a whole number ≥ 0")
-        _check(isinstance(self.device, str) and bool(self.device), "device", self.device, "a device name such as 'cpu'")
+        check(together <= 1, "warmup_fraction + decay_fraction", together, "at most 1")
+        good = self.aux_k is None or (is_int(self.aux_k) and self.aux_k >= 0)
+        check(good, "aux_k", self.aux_k, "a whole number ≥ 0, or None")
+        check(is_real(self.aux_alpha) and self.aux_alpha >= 0, "aux_alpha", self.aux_alpha, "a number ≥ 0")
+        good = self.dead_after_tokens is None or (is_int(self.dead_after_tokens) and self.dead_after_tokens > 0)
+        check(good, "dead_after_tokens", self.dead_after_tokens, "a positive number of tokens, or None")
+        good = is_real(self.threshold_beta) and 0 <= self.threshold_beta < 1
+        check(good, "threshold_beta", self.threshold_beta, "from 0 to below 1")
+        check(self.prefix_loss in PREFIX_LOSSES, "prefix_loss", self.prefix_loss, "'mean' or 'sum'")
+        check(self.b_dec_init in B_DEC_INITS, "b_dec_init", self.b_dec_init, "'mean' or 'geometric_median'")
+        check(isinstance(self.normalize, bool), "normalize", self.normalize, "true or false")
+        check(is_int(self.seed) and self.seed >= 0, "seed", self.seed, "a whole number ≥ 0")
+        check(isinstance(self.device, str) and bool(self.device), "device", self.device, "a device name such as 'cpu'")
 
         self._check_later_fields()
 
     def _check_later_fields(self) -> None:
         weights = self.group_weights
-        good = isinstance(weights, tuple) and all(_is_real(one) and 0 <= one < float("inf") for one in weights)
+        good = isinstance(weights, tuple) and all(is_real(one) and 0 <= one < float("inf") for one in weights)
         good = good and (not weights or sum(weights) > 0)
-        _check(good, "group_weights", weights, "numbers ≥ 0, one of them above 0")
-        _check(self.prefixes in PREFIXES, "prefixes", self.prefixes, "'fixed' or 'random'")
-        good = self.k_start is None or (_is_int(self.k_start) and self.k_start > 0)
-        _check(good, "k_start", self.k_start, "a positive whole number, or None")
-        good = _is_real(self.k_anneal_fraction) and 0 <= self.k_anneal_fraction <= 1
-        _check(good, "k_anneal_fraction", self.k_anneal_fraction, "between 0 and 1")
+        check(good, "group_weights", weights, "numbers ≥ 0, one of them above 0")
+        check(self.prefixes in PREFIXES, "prefixes", self.prefixes, "'fixed' or 'random'")
+        good = self.k_start is None or (is_int(self.k_start) and self.k_start > 0)
+        check(good, "k_start", self.k_start, "a positive whole number, or None")
+        good = is_real(self.k_anneal_fraction) and 0 <= self.k_anneal_fraction <= 1
+        check(good, "k_anneal_fraction", self.k_anneal_fraction, "between 0 and 1")
         for name in ("jumprelu_bandwidth", "jumprelu_sparsity"):
             value = getattr(self, name)
-            _check(_is_real(value) and 0 < value < float("inf"), name, value, "a positive number")
+            check(is_real(value) and 0 < value < float("inf"), name, value, "a positive number")
 
     def check_against(self, sae: SAEConfig) -> None:
         """Refuse settings that do not fit the autoencoder.
@@ -239,9 +213,9 @@ class TrainConfig:
         """
         n_groups = len(sae.groups)
         good = len(self.group_weights) in (0, n_groups)
-        _check(good, "group_weights", self.group_weights, f"one for each of the {n_groups} groups, or none")
+        check(good, "group_weights", self.group_weights, f"one for each of the {n_groups} groups, or none")
         good = self.k_start is None or self.k_start <= sae.n_features
-        _check(good, "k_start", self.k_start, f"at most n_features ({sae.n_features})")
+        check(good, "k_start", self.k_start, f"at most n_features ({sae.n_features})")
 
     def jumprelu_settings(self) -> dict[str, float]:
         """Keyword arguments of `sae.activation_functions.JumpReLU`."""
@@ -275,7 +249,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return _to_dict(self)
+        return to_json(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
@@ -285,24 +259,5 @@ class TrainConfig:
             SAEError: a field is unknown, missing or out of range.
         """
         weights = values.get("group_weights", ())
-        _check(isinstance(weights, list | tuple), "group_weights", weights, "a list of numbers")
-        return _from_dict(cls, {**values, "group_weights": tuple(weights)})
-
-
-def _to_dict(config: SAEConfig | TrainConfig) -> dict[str, Any]:
-    skipped = {
-        one.name for one in fields(config) if _LATER in one.metadata and getattr(config, one.name) == one.default
-    }
-    values = {name: value for name, value in asdict(config).items() if name not in skipped}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
-    known = {field.name for field in fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise SAEError(f"{cls.__name__}: unknown field {unknown[0]!r}; known fields are {', '.join(sorted(known))}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise SAEError(f"{cls.__name__}: {error}") from error
+        check(isinstance(weights, list | tuple), "group_weights", weights, "a list of numbers")
+        return from_json(cls, {**values, "group_weights": tuple(weights)})

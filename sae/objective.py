@@ -118,10 +118,13 @@ class MatryoshkaObjective:
         self._aux_alpha = aux_alpha
         self._activation = activation or BatchTopK()
         self._space = Workspace()
+        self._table: tuple[tuple[int, ...], torch.Tensor] | None = None
 
     def share_buffers(self, other: MatryoshkaObjective) -> None:
         """Use the buffers of another objective whose steps never overlap with this one's."""
         self._space = other._space
+        if isinstance(self._activation, BatchTopK) and isinstance(other._activation, BatchTopK):
+            self._activation.space = other._activation.space
 
     @torch.no_grad()
     def step(
@@ -175,13 +178,12 @@ class MatryoshkaObjective:
         n_rows, n_features = pre_nf.shape
         rows_m = torch.div(selection.flat, n_features, rounding_mode="floor")
         features_m = selection.flat - rows_m * n_features
-        entries = Entries(pre_nf.reshape(-1)[selection.flat], features_m, n_rows, k)
+        entries = Entries(selection.values, features_m, n_rows, k)
         acts_m = self._activation.activations(entries, log_threshold)
         # A narrow type sorts several times faster.
         narrow_m = features_m.to(torch.int16) if n_features <= 1 << 15 else features_m.to(torch.int32)
         feature_offsets_f, counts_f = offsets_of(features_m, n_features)
-        ends_g = torch.tensor(widths, device=pre_nf.device)
-        bags_m = rows_m * len(widths) + torch.bucketize(features_m, ends_g, right=True)
+        bags_m = rows_m * len(widths) + self._groups_f(widths, pre_nf.device)[features_m]
         # Entries that only move a threshold have activation 0 and do not count as firing.
         live_f = counts_f if acts_m is entries.pre_m else torch.bincount(features_m[acts_m > 0], minlength=n_features)
         return _Kept(
@@ -194,6 +196,13 @@ class MatryoshkaObjective:
             feature_offsets_f=feature_offsets_f,
             fired_f=live_f > 0,
         )
+
+    def _groups_f(self, widths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """(F,) int64 group of each feature; the table of the last step serves while the prefixes stay."""
+        if self._table is None or self._table[0] != widths or self._table[1].device != device:
+            sizes = torch.tensor(widths).diff(prepend=torch.zeros(1, dtype=torch.int64))
+            self._table = (widths, torch.repeat_interleave(sizes).to(device))
+        return self._table[1]
 
     def _prefix_loss(
         self, sums_bd: torch.Tensor, centred_nd: torch.Tensor, n_prefixes: int
@@ -255,20 +264,34 @@ class MatryoshkaObjective:
         dead = torch.nonzero(dead_f).squeeze(1)
         if len(dead) == 0:
             return residual_nd.new_zeros(())
-        acts_nm = pre_nf.index_select(1, dead).relu_()
+        narrow = (len(pre_nf), len(dead))
+        acts_nm = torch.index_select(pre_nf, 1, dead, out=self._space.get("dead", narrow, pre_nf)).relu_()
         if self._aux_k < len(dead):
-            flat = largest_of_rows(acts_nm, self._aux_k)
-            acts_nm = torch.zeros_like(acts_nm).view(-1).index_copy_(0, flat, acts_nm.view(-1)[flat]).view_as(acts_nm)
+            _keep_largest(acts_nm, self._aux_k)
         directions_md = weights.W_dec[dead]
         # residual is x̂ − x = −e, so this is ê − e.
-        error_nd = torch.addmm(residual_nd, acts_nm, directions_md)
+        error_nd = torch.mm(acts_nm, directions_md, out=self._space.get("error", tuple(residual_nd.shape), pre_nf))
+        error_nd += residual_nd
         loss = _sum_of_squares(error_nd) / len(error_nd)
         grad_nd = error_nd.mul_(2 * self._aux_alpha / len(error_nd))
-        grad_acts_nm = (grad_nd @ directions_md.T).mul_(acts_nm > 0)
+        grad_acts_nm = torch.mm(grad_nd, directions_md.T, out=self._space.get("dead gradient", narrow, pre_nf))
+        grad_acts_nm *= acts_nm > 0
         gradient.W_dec.index_add_(0, dead, acts_nm.T @ grad_nd)
         gradient.W_enc.index_add_(0, dead, grad_acts_nm.T @ centred_nd)
         gradient.b_enc.index_add_(0, dead, grad_acts_nm.sum(0))
         return loss
+
+
+def _keep_largest(acts_nm: torch.Tensor, k: int) -> None:
+    """Set all but the k largest of each row of non-negative acts_nm to zero, in place."""
+    # About half of all pre-activations are negative, so most rows have no more than k to begin with.
+    crowded = torch.nonzero(torch.count_nonzero(acts_nm, dim=1) > k).squeeze(1)
+    if len(crowded):
+        rows_cm = acts_nm[crowded]
+        flat = largest_of_rows(rows_cm, k)
+        kept_cm = torch.zeros_like(rows_cm)
+        kept_cm.view(-1)[flat] = rows_cm.view(-1)[flat]
+        acts_nm[crowded] = kept_cm
 
 
 def _sum_of_squares(x: torch.Tensor) -> torch.Tensor:

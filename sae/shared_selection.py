@@ -44,7 +44,7 @@ class SharedBatchTopK(BatchTopK):
             room = count - int((everywhere > cut).sum())
             flat = flat[self._kept(flat, values, cut, room, int((everywhere == cut).sum()), pre_nf.shape[1])]
         self._hint = None if cut is None else float(cut)
-        return Selection(flat, cut)
+        return Selection(flat, pre_nf.reshape(-1)[flat], cut)
 
     def _candidates(self, pre_nf: torch.Tensor, count: int) -> torch.Tensor:
         """Rising flat positions that hold all of this process's part of the answer."""

@@ -249,8 +249,10 @@ class TrainingState:
         clip = self.train_config.grad_clip
         if clip is not None:
             scale = (clip / norm.clamp(min=1e-30)).clamp(max=1.0)
-            for part in parts:
-                part.mul_(scale)
+            # On a GPU asking whether there is anything to do would cost more than doing it.
+            if scale.device.type != "cpu" or float(scale) < 1:
+                for part in parts:
+                    part.mul_(scale)
         for tensor, part in zip(self.learned.values(), parts, strict=True):
             tensor.grad = part
         rate = self._peak_rate() * self.train_config.rate_factor(self.tokens, n_rows)

@@ -14,8 +14,8 @@ from interp.stages.training import Training, Way
 from radiology.errors import InputError
 
 STAGE = "train-sae"
-#: Fields that are mentioned in ``run.json`` only where they are used.
-_OPTIONAL = ("live", "data_seed")
+#: Fields that runs did not have from the beginning, with their defaults.
+_LATER = {"live": None, "data_seed": None, "activation": "batch_topk"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class TrainSAEConfig:
         data_seed: of the order of the tokens; SAEs that are trained on one reading share it.
         max_norm_times: leave out tokens whose norm is over so many medians of the largest role (attention sinks).
         live: read from the model instead of the disk; None reads the cached rows.
+        activation: which activations count, one of ``sae.config.ACTIVATIONS``.
     """
 
     name: str = "main"
@@ -51,6 +52,7 @@ class TrainSAEConfig:
     max_norm_times: float | None = 10.0
     live: LiveConfig | None = None
     data_seed: int | None = None
+    activation: str = "batch_topk"
 
     def __post_init__(self) -> None:
         if isinstance(self.live, Mapping):  # from run.json
@@ -72,8 +74,8 @@ class TrainSAEConfig:
         return self.seed if self.data_seed is None else self.data_seed
 
     def settings(self) -> dict[str, Any]:
-        """As it is kept in ``run.json``; what is not used (``live``, ``data_seed``) is not mentioned."""
-        return {key: value for key, value in asdict(self).items() if key not in _OPTIONAL or value is not None}
+        """As it is kept in ``run.json``; what came later is left out while it has its default."""
+        return {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
 
     def members(self, ks: Sequence[int], seeds: Sequence[int], data_seed: int | None = None) -> list[TrainSAEConfig]:
         """One for each pair of k and seed, called ``NAME-k32-s0``; this one if there is only one pair.

@@ -203,7 +203,7 @@ def _job(run: Run, config: TrainSAEConfig, store: ActivationStore, way: Way) -> 
     width = store.width(config.site)
     n_features = round(config.expansion * width)
     groups = group_sizes(n_features, config.groups) if config.groups else ()
-    sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups)
+    sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups, activation=config.activation)
     train_config = TrainConfig(
         n_tokens=config.tokens,
         batch_size=config.batch_size,

@@ -35,7 +35,7 @@ class JumpReLU(ActivationFunction):
     name: ClassVar[str] = "jumprelu"
     learns_threshold: ClassVar[bool] = True
 
-    def __init__(self, bandwidth: float = 0.01, sparsity_weight: float = 1.0) -> None:
+    def __init__(self, bandwidth: float = 0.03, sparsity_weight: float = 1.0) -> None:
         self._bandwidth = bandwidth
         self._weight = sparsity_weight
 
@@ -43,7 +43,7 @@ class JumpReLU(ActivationFunction):
         """The active entries, and those a little under their threshold, which only move the threshold."""
         theta_f = _theta(log_threshold)
         flat = torch.nonzero((pre_nf > theta_f - self._bandwidth / 2).reshape(-1)).squeeze(1)
-        return Selection(flat, None)
+        return Selection(flat, pre_nf.reshape(-1)[flat], None)
 
     def activations(self, entries: Entries, log_threshold: torch.Tensor | None) -> torch.Tensor:
         theta_m = _theta(log_threshold)[entries.features_m]
@@ -56,7 +56,7 @@ class JumpReLU(ActivationFunction):
         theta_m = theta_f[entries.features_m]
         active_m = entries.pre_m > theta_m
         near_m = (entries.pre_m - theta_m).abs() < self._bandwidth / 2
-        excess = active_m.sum() / (entries.n_rows * entries.k) - 1
+        excess = active_m.sum().to(grad_acts_m.dtype) / (entries.n_rows * entries.k) - 1
         per_entry = 2 * self._weight * excess / (entries.n_rows * entries.k)
         slope_m = -(theta_m * grad_acts_m + per_entry) / self._bandwidth * near_m
         grad_theta_f = torch.zeros_like(theta_f).index_add_(0, entries.features_m, slope_m)

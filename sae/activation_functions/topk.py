@@ -21,7 +21,8 @@ class TopK(ActivationFunction):
 
     def select(self, pre_nf: torch.Tensor, k: float, log_threshold: torch.Tensor | None = None) -> Selection:
         flat = largest_of_rows(pre_nf, max(1, round(k)))
-        return Selection(flat, pre_nf.reshape(-1)[flat].min() if len(flat) else None)
+        values = pre_nf.reshape(-1)[flat]
+        return Selection(flat, values, values.min() if len(flat) else None)
 
     def keeps(self, pre: torch.Tensor, threshold: torch.Tensor, k: int | None) -> torch.Tensor:
         if k is None:
