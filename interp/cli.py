@@ -122,6 +122,10 @@ def run(arguments: list[str]) -> int:
         return failures.INPUT_ERROR
     except (Exception, KeyboardInterrupt) as error:
         return failures.report(error, debug=debug)
+    except SystemExit as end:
+        if end.code == failures.TERMINATED and os.environ.get("RANK", "0") == "0":  # of several, one speaks
+            print(failures.describe(KeyboardInterrupt())[0], file=sys.stderr, flush=True)
+        raise
     if status == failures.STOPPED:  # typer turns Ctrl-C into this status
         return failures.report(KeyboardInterrupt(), debug=debug)
     return status if isinstance(status, int) else 0

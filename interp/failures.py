@@ -1,7 +1,8 @@
 """What the command line says, and with which status it ends, when something goes wrong.
 
 Status 2: the input or the machine is at fault, one message says what, where and what to do.
-Status 1: the program is at fault, one line and how to see more. Status 130: stopped by Ctrl-C.
+Status 1: the program is at fault, one line and how to see more. Status 130: stopped by Ctrl-C;
+143: by SIGTERM, where the work could be kept.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 INPUT_ERROR = 2
 INTERNAL_ERROR = 1
 STOPPED = 130
+TERMINATED = 143
 
 #: Exceptions that mean "bad input", by module and name: their rooms are heavy and need not be imported to know them.
 _BAD_INPUT = {("radiology.errors", "InputError"), ("sae.errors", "SAEError")}

@@ -61,18 +61,28 @@ class Reporter:
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Progress]:
-        from rich.console import Console
+        from rich.console import Console, RenderableType
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        class Bar(Progress):
+            """With the note in a line of its own: beside the bar it would push the time left out of the terminal."""
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield self.make_tasks_table(self.tasks)
+                for shown in self.tasks:
+                    if shown.fields["note"]:
+                        note = f"  {shown.fields['note']}"
+                        yield Text(note, style="dim", no_wrap=True, overflow="ellipsis")
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="dim"),
         )
-        bar = Progress(*columns, console=Console(file=self.stream), transient=True)
+        bar = Bar(*columns, console=Console(file=self.stream), transient=True)
         task = bar.add_task(title, total=None, rate="", note="")
         pace = Pace(self.clock)
 

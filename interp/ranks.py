@@ -1,8 +1,9 @@
 """Several processes that do one command together, as ``torchrun`` starts them, and what they tell each other.
 
-They exchange a few lists and signs of life, no tensors, so the key-value store that every ``torchrun`` keeps for its
-processes is enough: JSON goes through it, and no process group (gloo, NCCL) has to be set up. Waiting is never blind: a
-process that failed, or gave no sign of life for :data:`PATIENCE` seconds, ends the waiting of the others.
+They exchange a few lists and signs of life, for which the key-value store that every ``torchrun`` keeps for its
+processes is enough: JSON goes through it. Only those that exchange tensors set up a :meth:`~Ranks.process_group`.
+Waiting is never blind: a process that failed, or gave no sign of life for :data:`PATIENCE` seconds, ends the waiting of
+the others.
 """
 
 from __future__ import annotations
@@ -146,6 +147,24 @@ class Ranks:
             progress(done, total, note)
 
         return progress if self.alone else beating
+
+    @contextmanager
+    def process_group(self, device: str) -> Iterator[None]:
+        """The default group of ``torch.distributed`` while the block runs: gloo, and NCCL for tensors on a GPU."""
+        import torch.distributed as dist
+
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.set_device(device)
+        dist.init_process_group(
+            backend, store=dist.PrefixStore("tensors", self._store), rank=self.rank, world_size=self.world
+        )
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
 
     @contextmanager
     def one_voice(self) -> Iterator[None]:

@@ -167,8 +167,7 @@ class Run(RunContents):
         Raises:
             InputError: an earlier stage is missing, or other settings without ``redo``.
         """
-        settings = plain(config)
-        config_hash = digest({"config": settings, "after": {s: self.require(s).config_hash for s in after}})
+        settings, config_hash = self._hashed(config, after)
         old = self.stage(name)
         if old is not None and old.config_hash == config_hash and self.is_done(name):
             return StageResult(old.summary, skipped=True)
@@ -199,6 +198,21 @@ class Run(RunContents):
         self.forget()
         return StageResult(stage.summary, skipped=False)
 
+    def refuse_other(self, name: str, config: Any, *, after: Sequence[str] = ()) -> None:
+        """The refusal of :meth:`do` beforehand, for who does several stages together: nothing is touched.
+
+        Raises:
+            InputError: an earlier stage is missing, or the stage has written something with other settings.
+        """
+        settings, config_hash = self._hashed(config, after)
+        old = self.stage(name)
+        if old is not None and old.config_hash != config_hash:
+            self._refuse_stale(old, settings)
+
+    def _hashed(self, config: Any, after: Sequence[str]) -> tuple[Any, str]:
+        settings = plain(config)
+        return settings, digest({"config": settings, "after": {s: self.require(s).config_hash for s in after}})
+
     def discard(self, name: str) -> None:
         """Remove what a stage wrote and what was made from it, as if it had never been done."""
         stage = self.record.stages.pop(name, None)
@@ -209,16 +223,20 @@ class Run(RunContents):
             self.forget()
 
     def _drop(self, old: Stage, settings: Mapping[str, Any], redo: bool) -> None:
+        if not redo:
+            self._refuse_stale(old, settings)
+        for out in (*old.outputs, *old.also):
+            remove(self.path / out)
+
+    def _refuse_stale(self, old: Stage, settings: Mapping[str, Any]) -> None:
         there = [out for out in (*old.outputs, *old.also) if (self.path / out).exists()]
-        if there and not redo:
+        if there:
             changed = differences(old.config, settings)
             why = "; ".join(changed) if changed else "an earlier stage was done again"
             raise InputError(
                 f"{self.path}: {', '.join(there)} was made with other settings ({why}). "
                 "Choose another --run, ask for the same settings, or add --redo to replace it."
             )
-        for out in (*old.outputs, *old.also):
-            remove(self.path / out)
 
     def _relative(self, paths: Sequence[Path]) -> list[str]:
         return [str(path.relative_to(self.path)) for path in paths]

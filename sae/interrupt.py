@@ -31,11 +31,9 @@ class DeferredSignals:
         self._restore()
 
     def act(self) -> None:
-        """Do what the signal asked for: KeyboardInterrupt, or exit with status 143. Nothing if none came."""
-        if self.received is signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.received is signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
+        """Do what the signal asked for; nothing if none came."""
+        if self.received is not None:
+            act_on(self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
@@ -46,3 +44,11 @@ class DeferredSignals:
             # None stands for a handler that was not set from Python and cannot be put back by it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous = {}
+
+
+def act_on(number: signal.Signals) -> None:
+    """What a signal asks for: KeyboardInterrupt for Ctrl-C, exit with status 143 for SIGTERM."""
+    if number is signal.SIGINT:
+        raise KeyboardInterrupt
+    if number is signal.SIGTERM:
+        raise SystemExit(128 + signal.SIGTERM)

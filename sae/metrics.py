@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +24,16 @@ SCHEMA = pa.schema(
         ("dead_share", pa.float64()),
         ("learning_rate", pa.float64()),
         ("tokens_per_s", pa.float64()),
+        ("gradient_norm", pa.float64()),
     ]
 )
+
+
+class Tracker(Protocol):
+    """Who else is told of every row of the log."""
+
+    def add(self, row: Mapping[str, float]) -> None: ...
+    def close(self) -> None: ...
 
 
 class MetricsLog:
@@ -32,7 +41,7 @@ class MetricsLog:
 
     Columns: step and tokens done; loss in training units; variance_explained of the batch by all groups;
     l0, the features a token would have at the present threshold; dead_share of the features; learning_rate;
-    tokens_per_s since the row before.
+    tokens_per_s since the row before; gradient_norm before clipping, in training units (empty in older logs).
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,6 +61,11 @@ class MetricsLog:
                 ) from error
             log._rows = [row for row in rows if row["step"] <= step]
         return log
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """All rows by column; what an older log did not have is None."""
+        return list(self._rows)
 
     @property
     def last_step(self) -> int:

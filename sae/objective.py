@@ -120,6 +120,12 @@ class MatryoshkaObjective:
         self._space = Workspace()
         self._table: tuple[tuple[int, ...], torch.Tensor] | None = None
 
+    def share_buffers(self, other: MatryoshkaObjective) -> None:
+        """Use the buffers of another objective whose steps never overlap with this one's."""
+        self._space = other._space
+        if isinstance(self._activation, BatchTopK) and isinstance(other._activation, BatchTopK):
+            self._activation.space = other._activation.space
+
     @torch.no_grad()
     def step(
         self,

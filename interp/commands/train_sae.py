@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +13,6 @@ from interp.commands.options import (
     RedoOption,
     RunOption,
     SAEOption,
-    SeedOption,
     TrustOption,
     numbers,
     opening,
@@ -21,7 +20,11 @@ from interp.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from interp.run import Run
+    from interp.stages.base import Work
     from interp.stages.train_live import LiveConfig
+    from interp.stages.train_sae import TrainSAEConfig
+    from interp.stages.training import Way
 
 
 def train_sae(
@@ -37,8 +40,8 @@ def train_sae(
         float, typer.Option("--expansion", metavar="X", help="Features per dimension of the residual.")
     ] = 4,
     k: Annotated[
-        int, typer.Option("--k", metavar="N", min=1, help="Features kept a token, on average over a batch.")
-    ] = 64,
+        str, typer.Option("--k", metavar="N,…", help="Features kept a token, on average over a batch; see below.")
+    ] = "64",
     groups: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +66,19 @@ def train_sae(
         float,
         typer.Option("--max-norm", metavar="X", help="Leave out tokens longer than so many medians; 0 keeps all."),
     ] = 10.0,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        str, typer.Option("--seed", metavar="N,…", help="Seed of the first weights and of the order of the tokens.")
+    ] = "0",
+    data_seed: Annotated[
+        int | None,
+        typer.Option(
+            "--data-seed", metavar="N", min=0, help="Seed of the order alone.  [default: the first of --seed]"
+        ),
+    ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option("--wandb", metavar="PROJECT", help="Send the figures of the training to Weights & Biases too."),
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Feed the trainer from the model, with nothing of it on the disk.")
     ] = False,
@@ -78,9 +93,15 @@ def train_sae(
         int,
         typer.Option("--pool-rows", metavar="N", min=1, help="With --live: tokens that are mixed in memory."),
     ] = 131_072,
+    shard_features: Annotated[
+        bool, typer.Option("--shard-features", help="With torchrun: share out the features, not the tokens of a batch.")
+    ] = False,
     device: DeviceOption = "cpu",
     device_map: DeviceMapOption = None,
     trust_remote_code: TrustOption = False,
+    checkpoint_every: Annotated[
+        int, typer.Option("--checkpoint-every", metavar="N", min=1, help="Steps between two checkpoints.")
+    ] = 1000,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on from the newest checkpoint, or start anew.")
     ] = True,
@@ -89,7 +110,10 @@ def train_sae(
     """Train a Matryoshka autoencoder on the cached activations.
 
     Stopped, it goes on from its newest checkpoint. Settings are written to RUN/sae/NAME/cfg.json, the course of the
-    training to metrics.parquet.
+    training to metrics.parquet and, for TensorBoard, to tensorboard/. docs/sae-training.md is the guide.
+
+    Several values of --k and --seed train an SAE for each pair, called NAME-k32-s0, on one reading: each batch is read
+    once for all, and each SAE is the one that the same --k, --seed and --data-seed give alone.
 
     With --live the model reads --studies while the autoencoder learns, for runs whose activations no disk would hold.
     Cache a sample of them first: model, roles and norm limit are those of the sample, and eval-sae and index read it.
@@ -99,47 +123,75 @@ def train_sae(
     Examples:
       interp train-sae --run runs/mine --site language.2 --expansion 8 --k 16
       interp train-sae --run runs/mine --sae small --site language.2 --expansion 2 --groups .25,.25,.5
+      interp train-sae --run runs/mine --k 16,32,64 --seed 0,1,2
+      torchrun --nproc-per-node 4 -m -- interp train-sae --run runs/mine --device cuda
       interp train-sae --run runs/mine --live --studies phantom:n=20000,seed=7 --tokens 20000000
     """
-    from interp.left_out import FILE_NAME
+    from interp.ranks import Ranks
     from interp.run import Run
-    from interp.stages.train_live import require_sample
-    from interp.stages.train_sae import TrainSAEConfig, train_sae
-    from radiology.errors import InputError
+    from interp.stages.train_sae import TrainSAEConfig
+    from interp.stages.training import Way, follow
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("train-sae: this version trains on one device; run it without torchrun")
-    source = _live(live, studies, pass_size, pool_rows)
-    opened = Run.open(run)
-    if source is not None:
-        require_sample(opened)
-    opened.opening = opening(device, device_map, trust_remote_code)
-    config = TrainSAEConfig(
-        name=sae,
-        site=site or _only_site(opened.require("cache").config["sites"]),
-        roles=roles,
-        expansion=expansion,
-        k=k,
-        groups=numbers(groups, "--groups") if groups else (),
-        tokens=tokens,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        max_norm_times=max_norm or None,
-        live=source,
-        activation=activation,
-    )
-    with opened.writing("interp train-sae"):
-        if not resume:
-            opened.discard(config.stage)
-        result = train_sae(opened, config, work(redo), device=device)
-    last = result.summary["last_metrics"]
-    typer.echo(
-        f"SAE {sae!r}: {result.summary['features']} features at {config.site}; last batch: "
-        f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
-    )
-    if source is not None and (lost := result.summary["live"]["left_out"]):
-        typer.echo(f"{lost} studies were left out; they are listed in {opened.sae_dir(sae)}/{FILE_NAME}")
+    ranks = Ranks.here()
+    with ranks.one_voice():
+        if shard_features and ranks.alone:
+            raise typer.BadParameter(
+                "several processes share the features; start them with torchrun", param_hint="--shard-features"
+            )
+        ks, seeds = _list(k, "--k", least=1), _list(seed, "--seed", least=0)
+        source = _live(live, studies, pass_size, pool_rows)
+        opened = Run.open(run)
+        configs = TrainSAEConfig(
+            name=sae,
+            site=site or _only_site(opened.require("cache").config["sites"]),
+            roles=roles,
+            expansion=expansion,
+            groups=numbers(groups, "--groups") if groups else (),
+            tokens=tokens,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            max_norm_times=max_norm or None,
+            live=source,
+            activation=activation,
+        ).members(ks, seeds, data_seed)
+        way = Way(ranks.device(device), wandb, ranks, shard_features, checkpoint_every)
+        if not ranks.leads:
+            follow(run, configs, way)
+            return
+        opened.opening = opening(device, device_map, trust_remote_code)
+        _lead(opened, configs, way, work(redo), resume)
+
+
+def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, resume: bool) -> None:
+    """What one process does alone, or the first of several."""
+    from interp.left_out import FILE_NAME
+    from interp.stages.train_live import require_sample
+    from interp.stages.train_sae import train_saes
+
+    if configs[0].live is not None:
+        require_sample(run)
+    with run.writing("interp train-sae"):
+        for config in configs if not resume else ():
+            run.discard(config.stage)
+        results = train_saes(run, configs, work, way)
+    for config, result in zip(configs, results, strict=True):
+        last = result.summary["last_metrics"]
+        typer.echo(
+            f"SAE {config.name!r}: {result.summary['features']} features at {config.site}; last batch: "
+            f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
+        )
+    if configs[0].live is not None and (lost := results[0].summary["live"]["left_out"]):
+        typer.echo(f"{lost} studies were left out; they are listed in {run.sae_dir(configs[0].name)}/{FILE_NAME}")
+
+
+def _list(text: str, option: str, least: int) -> tuple[int, ...]:
+    values = tuple(int(value) for value in numbers(text, option, int))
+    if not values or min(values) < least or len(set(values)) < len(values):
+        raise typer.BadParameter(
+            f"{text!r}: give different whole numbers from {least} on, separated by commas, e.g. 32,64",
+            param_hint=option,
+        )
+    return values
 
 
 def _live(live: bool, studies: list[str] | None, pass_size: int, pool_rows: int) -> LiveConfig | None:

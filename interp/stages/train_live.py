@@ -112,7 +112,7 @@ def live(
     plan = LivePlan(
         config.site,
         roles,
-        config.seed,
+        config.order_seed,
         sample.dtype,
         sample.mode,
         sample.max_new_tokens,

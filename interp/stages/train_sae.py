@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from interp.left_out import FILE_NAME as LEFT_OUT
 from interp.plain import restored
-from interp.progress import Progress
 from interp.run import Run, StageResult
 from interp.stages.base import Work
-from interp.stages.train_live import POOLS, LiveConfig, live, require_sample
+from interp.stages.train_live import LiveConfig, require_sample
+from interp.stages.training import Training, Way
 from radiology.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
-    from activations import ActivationStore
-
 STAGE = "train-sae"
+#: Fields that runs did not have from the beginning, with their defaults.
+_LATER = {"live": None, "data_seed": None, "activation": "batch_topk"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,8 @@ class TrainSAEConfig:
         tokens: tokens to train on; more than are cached means several epochs.
         batch_size: tokens a step.
         learning_rate: peak rate; None scales with the number of features.
-        seed: of the first weights and of the order of the tokens.
+        seed: of the first weights, and of the order of the tokens unless ``data_seed`` says otherwise.
+        data_seed: of the order of the tokens; SAEs that are trained on one reading share it.
         max_norm_times: leave out tokens whose norm is over so many medians of the largest role (attention sinks).
         live: read from the model instead of the disk; None reads the cached rows.
         activation: which activations count, one of ``sae.config.ACTIVATIONS``.
@@ -55,11 +51,14 @@ class TrainSAEConfig:
     seed: int = 0
     max_norm_times: float | None = 10.0
     live: LiveConfig | None = None
+    data_seed: int | None = None
     activation: str = "batch_topk"
 
     def __post_init__(self) -> None:
         if isinstance(self.live, Mapping):  # from run.json
             object.__setattr__(self, "live", restored(LiveConfig, self.live))
+        if self.data_seed == self.seed:  # says nothing new, so that the hash is that of a run without it
+            object.__setattr__(self, "data_seed", None)
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise InputError(f"sae: {self.name!r} cannot be a folder name; use letters, digits, dash and underscore")
         if self.expansion <= 0:
@@ -69,10 +68,27 @@ class TrainSAEConfig:
     def stage(self) -> str:
         return f"{STAGE}:{self.name}"
 
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of the tokens."""
+        return self.seed if self.data_seed is None else self.data_seed
+
     def settings(self) -> dict[str, Any]:
         """As it is kept in ``run.json``; what came later is left out while it has its default."""
-        usual = {"live": None, "activation": "batch_topk"}
-        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
+        return {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
+
+    def members(self, ks: Sequence[int], seeds: Sequence[int], data_seed: int | None = None) -> list[TrainSAEConfig]:
+        """One for each pair of k and seed, called ``NAME-k32-s0``; this one if there is only one pair.
+
+        All read the data in one order: that of ``data_seed``, which is the first seed unless given.
+        """
+        order = seeds[0] if data_seed is None else data_seed
+        several = len(ks) * len(seeds) > 1
+        return [
+            replace(self, name=f"{self.name}-k{k}-s{seed}" if several else self.name, k=k, seed=seed, data_seed=order)
+            for k in ks
+            for seed in seeds
+        ]
 
 
 def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cpu") -> StageResult:
@@ -83,82 +99,33 @@ def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cp
     Raises:
         InputError: the stage before is missing, or what the trainer and :func:`interp.stages.train_live.live` refuse.
     """
-    if config.live is not None:
+    return train_saes(run, [config], work, Way(device))[0]
+
+
+def train_saes(run: Run, configs: Sequence[TrainSAEConfig], work: Work, way: Way | None = None) -> list[StageResult]:
+    """Train several on one reading, each a stage of its own; each is as if :func:`train_sae` had trained it alone.
+
+    Of several processes the first calls this, the others :func:`interp.stages.training.follow`.
+
+    Raises:
+        InputError: as :func:`train_sae`, before any is touched; or the configurations do not read the same.
+        SAEError: some could not be trained; the others were.
+    """
+    readings = {_reading(config) for config in configs}
+    if len(readings) != 1 or len({config.name for config in configs}) != len(configs):
+        raise InputError("train-sae: SAEs of one reading share site, roles, tokens, batch size, order; not their name")
+    way = way or Way()
+    if configs[0].live is not None:
+        if not way.ranks.alone:
+            raise InputError("train-sae --live: the model feeds one process; run it without torchrun")
         require_sample(run)
-    folder = run.sae_dir(config.name)
-    outputs = [folder / name for name in ("cfg.json", "sae.safetensors", "metrics.parquet")]
-    return work.do(
-        run,
-        config.stage,
-        f"Training the SAE {config.name!r} at {config.site}" + (" from the model" if config.live else ""),
-        config.settings(),
-        outputs,
-        lambda progress: _train(run, config, progress, device),
-        after=["cache"],
-        also=[folder / name for name in (*_ALSO, POOLS, LEFT_OUT)],
-    )
+    if not work.redo:
+        for config in configs:
+            run.refuse_other(config.stage, config.settings(), after=["cache"])
+    return Training(run, configs, work, way).results()
 
 
-_ALSO = ("checkpoints", "evaluation.json", "features", "labels", "steering")
-
-
-def _train(run: Run, config: TrainSAEConfig, progress: Progress, device: str) -> Mapping[str, Any]:
-    import pyarrow.parquet as pq
-
-    from activations import ActivationStore
-    from activations.norms import norm_table, outlier_limit
-    from sae import SAEConfig, TrainConfig, train
-    from sae.config import group_sizes
-
-    folder = run.sae_dir(config.name)
-    with ActivationStore(run.activations_dir) as store:
-        width = store.width(config.site)
-        n_features = round(config.expansion * width)
-        limit = None if config.max_norm_times is None else outlier_limit(store, config.site, config.max_norm_times)
-        groups = group_sizes(n_features, config.groups) if config.groups else ()
-        with _stream(run, config, store, limit) as stream:
-            sae = train(
-                stream.batches,
-                SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups, activation=config.activation),
-                TrainConfig(
-                    n_tokens=config.tokens,
-                    batch_size=config.batch_size,
-                    learning_rate=config.learning_rate,
-                    seed=config.seed,
-                    device=device,
-                ),
-                folder,
-                progress=progress,
-                extra={"site": config.site, "roles": config.roles, "model": store.manifest.config.fingerprint},
-            )
-            told = stream.told()
-        norms = norm_table(store, config.site)
-    last = pq.read_table(folder / "metrics.parquet").to_pylist()[-1]
-    return {
-        "features": sae.n_features,
-        "width": sae.d,
-        "max_norm": limit,
-        "norms": {role: dict(row) for role, row in norms.to_dict("index").items()},
-        "last_metrics": last,
-        "config": config.settings(),
-        **told,
-    }
-
-
-@dataclass(frozen=True)
-class _Stream:
-    """Where batches come from, and what there is to tell of it for ``run.json``."""
-
-    batches: Callable[[int], Iterator[torch.Tensor]]
-    told: Callable[[], Mapping[str, Any]]
-
-
-@contextmanager
-def _stream(run: Run, config: TrainSAEConfig, store: ActivationStore, limit: float | None) -> Iterator[_Stream]:
-    if config.live is not None:
-        with live(run, config, config.live, store, limit) as source:
-            yield _Stream(source.batches, lambda: {"live": source.summary()})
-        return
-    roles = config.roles.split(",")
-    source_of = store.batch_source(config.site, config.batch_size, seed=config.seed, roles=roles, max_norm=limit)
-    yield _Stream(source_of, dict)
+def _reading(config: TrainSAEConfig) -> str:
+    """What decides which batches come."""
+    same = replace(config, name="same", k=1, groups=(), expansion=1, learning_rate=None, seed=config.order_seed)
+    return repr(replace(same, data_seed=None))

@@ -23,9 +23,9 @@ class BatchTopK(ActivationFunction):
     def __init__(self) -> None:
         # The last cut makes the next selection cheap; it never changes what is selected.
         self._hint: float | None = None
-        self._space = Workspace()
+        self.space = Workspace()
 
     def select(self, pre_nf: torch.Tensor, k: float, log_threshold: torch.Tensor | None = None) -> Selection:
-        selection = select_largest(pre_nf, max(1, round(k * len(pre_nf))), self._hint, self._space)
+        selection = select_largest(pre_nf, max(1, round(k * len(pre_nf))), self._hint, self.space)
         self._hint = None if selection.cut is None else float(selection.cut)
         return selection

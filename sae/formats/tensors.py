@@ -279,6 +279,7 @@ def require_threshold(sae: MatryoshkaSAE, form: str) -> None:
     """Raise SAEError if what an autoencoder keeps is not told by a threshold, which is all that other forms have."""
     if sae.config.activation == "topk":
         raise SAEError(
-            f"activation is 'topk': the {sae.k} largest of each token are kept, and {form} can only be told a threshold, "
-            "which would give other features; copy our own form (cfg.json and sae.safetensors), or train batch_topk"
+            f"activation is 'topk': the {sae.k} largest of each token are kept, and {form} can only be told a "
+            "threshold, which would give other features; copy our own form (cfg.json and sae.safetensors), or train "
+            "batch_topk"
         )

@@ -66,3 +66,21 @@ def test_a_terminal_gets_a_bar() -> None:
 )
 def test_spans_of_time(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+def test_on_a_terminal_of_80_columns_rate_time_left_and_note_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    clock, stream = Clock(), Terminal()
+    note = "loss 0.2123, variance explained 0.914, l0 8.5, dead 0.1%"
+    with Reporter(stream, clock=clock).stage("Training the SAE 'main' at language.2") as progress:
+        for done in range(0, 600_000, 150_000):
+            progress(done, 600_000, note)
+            clock.now += 5
+    text = stream.getvalue()
+    assert note in text
+    assert "30000/s" in text
+    assert "450000/600000" in text

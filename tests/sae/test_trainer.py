@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -58,6 +58,7 @@ def test_a_finished_folder_holds_everything_and_is_loaded_at_once(make_batches: 
         "sae.safetensors",
         "metrics.parquet",
         "checkpoints",
+        "tensorboard",
     }
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -97,6 +98,40 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
 
     assert same_bits(train(batches, CONFIG, TRAIN, tmp_path / "cut"), whole)
     assert asked == [after]
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [
+        ({}, {"prefix_loss": "sum", "b_dec_init": "geometric_median", "normalize": False, "grad_clip": None}),
+        ({}, {"aux_k": 0, "warmup_fraction": 0.0, "decay_fraction": 0.0, "threshold_beta": 0.5, "seed": 3}),
+        ({}, {"prefixes": "random", "group_weights": (1.0, 2.0, 3.0, 4.0, 5.0)}),
+        ({}, {"k_start": 12, "k_anneal_fraction": 0.9, "learning_rate": 1e-3, "aux_alpha": 1.0}),
+        ({"activation": "topk"}, {}),
+        ({"activation": "jumprelu"}, {"jumprelu_bandwidth": 0.1}),
+        ({"dtype": "bfloat16", "groups": (64,)}, {"dead_after_tokens": None, "aux_k": None}),
+    ],
+)
+def test_every_option_survives_an_interruption_bit_for_bit(
+    make_batches: MakeBatches, tmp_path: Path, shape: dict[str, object], changes: dict[str, object]
+) -> None:
+    config, settings = replace(CONFIG, **shape), replace(TRAIN, **changes)  # type: ignore[arg-type]
+    whole = train(make_batches(), config, settings, tmp_path / "whole")
+    for stop, error in ((interrupt, KeyboardInterrupt), (fail, OSError)):
+        with pytest.raises(error):
+            train(stopping(make_batches(), 11, stop), config, settings, tmp_path / error.__name__)
+        assert same_bits(train(make_batches(), config, settings, tmp_path / error.__name__), whole)
+    logs = [pq.read_table(path / "metrics.parquet").to_pandas() for path in sorted(tmp_path.iterdir())]
+    assert all(log.drop(columns="tokens_per_s").equals(logs[0].drop(columns="tokens_per_s")) for log in logs)
+
+
+def test_the_options_above_are_all_options() -> None:
+    # A field that came later must be thought of here: it may hold state, or draw numbers.
+    tested = {"prefix_loss", "b_dec_init", "normalize", "grad_clip", "aux_k", "aux_alpha", "warmup_fraction"}
+    tested |= {"decay_fraction", "threshold_beta", "seed", "prefixes", "group_weights", "k_start", "k_anneal_fraction"}
+    tested |= {"learning_rate", "jumprelu_bandwidth", "jumprelu_sparsity", "dead_after_tokens"}
+    without_state = {"n_tokens", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints", "device"}
+    assert {field.name for field in fields(TrainConfig)} == tested | without_state
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint(make_batches: MakeBatches, tmp_path: Path) -> None:
