@@ -1,11 +1,17 @@
 """Rows of a shard read straight from the file into the memory where they are wanted.
 
 HDF5 keeps a chunk that has no filter as plain bytes at one place of the file. Reading them by that place saves HDF5's
-own copy, leaves other threads running meanwhile, and lets the disk be told ahead what will be wanted.
+own copy and lets several threads read at once.
+
+What the system already holds in memory is taken from there. A file that it does not hold can be read past its memory
+(``O_DIRECT``): a store that is read once an epoch gains nothing from being kept, and finding room for it costs more
+time than the reading.
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -16,8 +22,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-#: Shard files that are held open at a time.
+#: Shard files that each thread holds open.
 OPEN_FILES = 16
+#: What O_DIRECT wants file offsets, lengths and addresses to be multiples of; no disk asks for more.
+ALIGNMENT = 4096
+#: A file is called held in memory when this share of its pages is.
+HELD = 0.9
 
 
 @dataclass(frozen=True)
@@ -33,45 +43,53 @@ class _Layout:
 class DirectRows:
     """One two-dimensional dataset of several HDF5 files. Safe to use from several threads.
 
-    :meth:`read` gives None where the rows do not lie plainly in the file (compressed, chunked across rows, or not there
-    at all); they are then to be read through HDF5.
+    Args:
+        paths: the files.
+        dataset: its path in each of them.
+        past_memory: read files that the system does not hold in memory past it, where the file system can.
     """
 
-    def __init__(self, paths: Sequence[Path], dataset: str) -> None:
-        self._paths, self._dataset = tuple(paths), dataset
+    def __init__(self, paths: Sequence[Path], dataset: str, *, past_memory: bool = False) -> None:
+        self._paths, self._dataset, self._past_memory = tuple(paths), dataset, past_memory
         self._layouts: dict[int, _Layout | None] = {}
-        self._files: OrderedDict[int, int] = OrderedDict()
+        self._past: dict[int, bool] = {}
         self._lock = threading.Lock()
+        self._threads = threading.local()
+        self._opened: list[_Files] = []
 
-    def read(self, shard: int, start: int, stop: int) -> np.ndarray | None:
-        """Rows start … stop − 1 of one shard, (n, d), as stored; None if only HDF5 can read them."""
+    def read(self, shard: int, start: int, stop: int, into_nd: np.ndarray | None = None) -> np.ndarray | None:
+        """Rows start … stop − 1 of one shard, (n, d), as stored.
+
+        None if only HDF5 can read them: compressed, chunked across rows, cut off, or not there at all.
+
+        Args:
+            into_nd: contiguous memory of that shape and type to read into; without it the rows get their own.
+        """
         with self._lock:
-            layout = self._layout(shard)
-            if layout is None or not 0 <= start <= stop <= layout.shape[0]:
+            layout, past_memory = self._layout(shard), self._reads_past(shard)
+        if layout is None or not 0 <= start <= stop <= layout.shape[0]:
+            return None
+        rows_nd = np.empty((stop - start, layout.shape[1]), layout.dtype) if into_nd is None else into_nd
+        files = self._files()
+        for offset, first, last in _pieces(layout, start, stop):
+            if not files.read(shard, past_memory, offset, rows_nd[first:last]):
                 return None
-            rows_nd = np.empty((stop - start, layout.shape[1]), dtype=layout.dtype)
-            descriptor = self._file(shard)
-            for offset, first, last in _pieces(layout, start, stop):
-                if os.preadv(descriptor, [rows_nd[first:last].data], offset) < rows_nd[first:last].nbytes:
-                    return None  # cut off or interrupted: HDF5 reads it or says what is wrong
         return rows_nd
 
-    def advise(self, shard: int, start: int, stop: int) -> None:
-        """Tell the system that these rows will soon be read; it may fetch them meanwhile."""
-        if not hasattr(os, "posix_fadvise"):
-            return
-        with self._lock:
-            layout = self._layout(shard)
-            if layout is not None:
-                row_bytes = layout.shape[1] * layout.dtype.itemsize
-                for offset, first, last in _pieces(layout, start, min(stop, layout.shape[0])):
-                    length = (last - first) * row_bytes
-                    os.posix_fadvise(self._file(shard), offset, length, os.POSIX_FADV_WILLNEED)
-
     def close(self) -> None:
+        """Close the files; they are opened again when needed."""
         with self._lock:
-            while self._files:
-                os.close(self._files.popitem()[1])
+            for files in self._opened:
+                files.close()
+
+    def _files(self) -> _Files:
+        """This thread's own, so that no thread closes what another one is reading."""
+        found: _Files | None = getattr(self._threads, "files", None)
+        if found is None:
+            found = self._threads.files = _Files(self._paths)
+            with self._lock:
+                self._opened.append(found)
+        return found
 
     def _layout(self, shard: int) -> _Layout | None:
         if shard not in self._layouts:
@@ -82,14 +100,83 @@ class DirectRows:
                 self._layouts[shard] = None
         return self._layouts[shard]
 
-    def _file(self, shard: int) -> int:
-        if shard in self._files:
-            self._files.move_to_end(shard)
+    def _reads_past(self, shard: int) -> bool:
+        """Decided once a file: whether it is not held in memory, and the file system can read past that."""
+        if shard not in self._past:
+            self._past[shard] = self._past_memory and _can_read_past(self._paths[shard])
+        return self._past[shard]
+
+
+class _Files:
+    """Open files of one thread, the least recently used closed first."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._bounce = mmap.mmap(-1, ALIGNMENT)
+
+    def read(self, number: int, past_memory: bool, offset: int, place_nd: np.ndarray) -> bool:
+        """Fill ``place_nd`` with the bytes at ``offset``; False if the file ends before."""
+        descriptor = self._file(number, past_memory)
+        if not past_memory:
+            return os.preadv(descriptor, [place_nd.data], offset) == place_nd.nbytes
+        begin = offset // ALIGNMENT * ALIGNMENT
+        wanted = offset - begin + place_nd.nbytes
+        length = -(-wanted // ALIGNMENT) * ALIGNMENT
+        if len(self._bounce) < length:
+            self._bounce = mmap.mmap(-1, length)
+        if os.preadv(descriptor, [memoryview(self._bounce)[:length]], begin) < wanted:
+            return False
+        found = np.frombuffer(self._bounce, place_nd.dtype, place_nd.size, offset - begin)
+        place_nd[:] = found.reshape(place_nd.shape)
+        return True
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _file(self, number: int, past_memory: bool) -> int:
+        if number in self._open:
+            self._open.move_to_end(number)
         else:
-            while len(self._files) >= OPEN_FILES:
-                os.close(self._files.popitem(last=False)[1])
-            self._files[shard] = os.open(self._paths[shard], os.O_RDONLY)
-        return self._files[shard]
+            while len(self._open) >= OPEN_FILES:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[number] = os.open(self._paths[number], os.O_RDONLY | (os.O_DIRECT if past_memory else 0))
+        return self._open[number]
+
+
+def _can_read_past(path: Path) -> bool:
+    """Whether a file lies on a disk that reads past the system's memory, and is not in that memory anyway."""
+    if not hasattr(os, "O_DIRECT"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:  # such as tmpfs, or no such file
+        return False
+    try:
+        return not held_in_memory(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pages_in_memory(descriptor: int) -> bytes:
+    """One byte a page of a file, its lowest bit set if the system holds the page in memory; empty if it won't say."""
+    size = os.fstat(descriptor).st_size
+    if not size or not hasattr(libc := ctypes.CDLL(None), "mincore"):
+        return b""
+    flags = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    # Private and writable only because ctypes takes the address of nothing else; nothing is written.
+    with mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as mapped:
+        first = ctypes.c_char.from_buffer(mapped)
+        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(size), flags)
+        del first
+    return b"" if failed else flags.raw[: -(-size // mmap.PAGESIZE)]
+
+
+def held_in_memory(descriptor: int) -> bool:
+    """Whether the system holds (nearly) all of a file in memory; True where it cannot be asked."""
+    pages = pages_in_memory(descriptor)
+    return not pages or np.count_nonzero(np.frombuffer(pages, np.uint8) & 1) >= HELD * len(pages)
 
 
 def _layout(dataset: h5py.Dataset) -> _Layout | None:

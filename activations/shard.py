@@ -46,6 +46,7 @@ class _Column:
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset = dataset
+        self._filtered = bool(dataset.id.get_create_plist().get_nfilters())
         self.digest = xxhash.xxh3_128()
         self._waiting: list[np.ndarray] = []
         self._waiting_rows = 0
@@ -68,10 +69,20 @@ class _Column:
         start = self._dataset.shape[0]
         self._dataset.resize(start + rows, axis=0)
         now = np.ascontiguousarray(values[:rows], self._dataset.dtype)
-        self._dataset[start:] = now
+        self._put(start, now)
         self.digest.update(now.data)
         self._waiting = [values[rows:].copy()] if rows < len(values) else []
         self._waiting_rows -= rows
+
+    def _put(self, start: int, now: np.ndarray) -> None:
+        """Whole chunks of plain rows go to the file as they are; HDF5 would copy them into its cache first."""
+        chunk = self._dataset.chunks
+        if len(now) % chunk[0] or now.shape[1:] != chunk[1:] or self._filtered:
+            self._dataset[start:] = now
+            return
+        for first in range(0, len(now), chunk[0]):
+            place = (start + first, *(0 for _ in chunk[1:]))
+            self._dataset.id.write_direct_chunk(place, now[first : first + chunk[0]])
 
 
 class ShardFile:

@@ -4,27 +4,39 @@ Rows are cut into blocks that are cheap to read (about 1 MiB). An epoch permutes
 (about 128 MiB), and permutes all rows of a pool. The order follows from (seed, epoch) alone, so a position is found by
 counting, without reading what comes before it.
 
-In memory are at any time two pools as stored (the one in use and the next, which a thread reads meanwhile), one block,
-and the batch.
+In memory are at any time two pools as stored (the one in use and the next, which threads read meanwhile), one block
+a thread, and the batch. Memory of batches that nobody holds any more is used for the next ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from activations.manifest import DTYPES
+from activations.memory import Recycled
+from activations.stored_rows import READERS
 from radiology.errors import InputError
 
 POOL_BYTES = 128 << 20
-#: Blocks that the disk is told of before they are read.
-AHEAD = 8
-ReadBlock = Callable[[int, int], np.ndarray]
-Advise = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How rows are fetched.
+
+    Attributes:
+        read: (first row, last + 1, memory for them or None) → the rows as stored, in that memory if it could be used.
+            Called from several threads at once.
+        new: memory for so many rows.
+    """
+
+    read: Callable[[int, int, np.ndarray | None], np.ndarray]
+    new: Callable[[int], np.ndarray]
 
 
 def pool_rows(width: int, dtype: str) -> int:
@@ -78,38 +90,36 @@ class Plan:
         spans = self.blocks[np.sort(blocks)]
         return np.concatenate([np.flatnonzero(self.keep[a:b]) + a for a, b in spans])
 
-    def read(
-        self,
-        blocks: np.ndarray,
-        read_block: ReadBlock,
-        advise: Advise | None = None,
-        into_nd: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """The rows of :meth:`row_numbers` as stored, (n, d).
+    def read(self, blocks: np.ndarray, source: Source, rows_nd: np.ndarray, readers: Executor) -> PoolRows:
+        """Begin to read the rows of :meth:`row_numbers` into ``rows_nd``, which has room for them."""
+        numbers = np.sort(blocks)
+        ends = np.cumsum(self.counts[numbers])
+        parts = [
+            readers.submit(self._read_block, source, *self.blocks[number].tolist(), rows_nd[end - count : end])
+            for number, end, count in zip(numbers, ends, self.counts[numbers], strict=True)
+        ]
+        return PoolRows(rows_nd, rows_nd[: ends[-1]], parts)
 
-        Args:
-            advise: is told of each block some blocks before it is read.
-            into_nd: an array that is no longer needed; its memory is used again if the rows fit into it.
-        """
-        spans = self.blocks[np.sort(blocks)]
-        rows_nd: np.ndarray | None = None
-        filled, total = 0, int(self.counts[blocks].sum())
-        for number, (first, last) in enumerate(spans):
-            if advise is not None:
-                for start, stop in spans[:AHEAD] if number == 0 else spans[number + AHEAD - 1 : number + AHEAD]:
-                    advise(int(start), int(stop))
-            part_nd, kept = read_block(int(first), int(last)), self.keep[first:last]
-            if not kept.all():
-                part_nd = part_nd[kept]
-            if rows_nd is None:
-                fits = into_nd is not None and len(into_nd) >= total
-                rows_nd = into_nd if fits else np.empty((total, part_nd.shape[1]), dtype=part_nd.dtype)
-                assert rows_nd is not None
-            rows_nd[filled : filled + len(part_nd)] = part_nd
-            filled += len(part_nd)
-        if rows_nd is None:
-            raise ValueError("a pool has at least one block")
-        return rows_nd
+    def _read_block(self, source: Source, first: int, last: int, place_nd: np.ndarray) -> None:
+        if len(place_nd) < last - first:
+            place_nd[:] = source.read(first, last, None)[self.keep[first:last]]
+        elif (block_nd := source.read(first, last, place_nd)) is not place_nd:
+            place_nd[:] = block_nd
+
+
+@dataclass(frozen=True)
+class PoolRows:
+    """Rows of a pool on their way: ``memory_nd`` holds them, ``rows_nd`` (n, d) is its beginning."""
+
+    memory_nd: np.ndarray
+    rows_nd: np.ndarray
+    parts: Sequence[Future[None]]
+
+    def result(self) -> np.ndarray:
+        """The rows, when all are there; raises what the first reading that failed has raised."""
+        for part in self.parts:
+            part.result()
+        return self.rows_nd
 
 
 @dataclass(frozen=True)
@@ -142,69 +152,70 @@ def batches(
     plan: Plan,
     batch_size: int,
     place: Place,
-    read_block: ReadBlock,
+    source: Source,
     decode: Callable[[np.ndarray], torch.Tensor],
-    advise: Advise | None = None,
 ) -> Iterator[torch.Tensor]:
     """Batches of decoded rows from ``place`` on; see ``ActivationStore.batches``."""
     if batch_size < 1:
         raise InputError(f"batch_size: {batch_size}; a batch has at least one row")
     if place.offset > plan.rows:
         raise InputError(f"offset: {place.offset} is behind the end of the epoch ({plan.rows} rows)")
-    return _batches(plan, batch_size, place, read_block, decode, advise)
+    return _batches(_pools(plan, place, source), batch_size, place, decode)
 
 
 def _batches(
-    plan: Plan,
+    pools: Iterator[tuple[np.ndarray, np.ndarray]],
     batch_size: int,
     place: Place,
-    read_block: ReadBlock,
     decode: Callable[[np.ndarray], torch.Tensor],
-    advise: Advise | None,
 ) -> Iterator[torch.Tensor]:
-    share = slice(place.rank, None, place.world)
-    need = batch_size * place.world
-    carried: list[np.ndarray] = []
-    for stored_nd, order in _pools(plan, place, read_block, advise):
+    memory, need = Recycled(), batch_size * place.world
+    batch_nd: np.ndarray | None = None
+    seen = mine = 0  # rows of this batch so far: of all ranks, and of this one
+    for stored_nd, order in pools:
         at = 0
         while at < len(order):
-            taken = order[at : at + need - sum(map(len, carried))]
-            at += len(taken)
-            carried.append(taken_rows := stored_nd[taken])
-            if sum(map(len, carried)) == need:
-                yield decode((np.concatenate(carried) if len(carried) > 1 else taken_rows)[share])
-                carried = []
-    if carried:
-        rest_nd = np.concatenate(carried)[share]
-        if len(rest_nd):
-            yield decode(rest_nd)
+            if batch_nd is None:
+                batch_nd = memory.empty((batch_size, *stored_nd.shape[1:]), stored_nd.dtype)
+            taken = order[at : at + need - seen]
+            share = taken[(place.rank - seen) % place.world :: place.world]
+            # "clip" spares a buffer; no number is out of range
+            np.take(stored_nd, share, axis=0, out=batch_nd[mine : mine + len(share)], mode="clip")
+            at, seen, mine = at + len(taken), seen + len(taken), mine + len(share)
+            if seen == need:
+                yield decode(batch_nd)
+                batch_nd, seen, mine = None, 0, 0
+    if batch_nd is not None and mine:
+        yield decode(batch_nd[:mine])
 
 
-def _pools(
-    plan: Plan, place: Place, read_block: ReadBlock, advise: Advise | None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pools(plan: Plan, place: Place, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pools with the order of their rows; the next pool is read while the present one is used.
 
     A pool's memory is used again for the pool after the next: copy what is to be kept.
     """
     todo = _schedule(plan, place)
-    with ThreadPoolExecutor(1, thread_name_prefix="activations") as reader:
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="activations")
 
-        def start(used_nd: np.ndarray | None) -> tuple[Future[np.ndarray], np.ndarray] | None:
-            following = next(todo, None)
-            if following is None:
-                return None
-            blocks, order = following
-            return reader.submit(plan.read, blocks, read_block, advise, used_nd), order
+    def start(used_nd: np.ndarray | None) -> tuple[PoolRows, np.ndarray] | None:
+        following = next(todo, None)
+        if following is None:
+            return None
+        blocks, order = following
+        rows = int(plan.counts[blocks].sum())
+        memory_nd = used_nd if used_nd is not None and len(used_nd) >= rows else source.new(rows)
+        return plan.read(blocks, source, memory_nd, readers), order
 
+    try:
         used_nd: np.ndarray | None = None
         coming = start(None)
         while coming is not None:
-            future, order = coming
-            stored_nd = future.result()
-            coming = start(used_nd)
-            used_nd = stored_nd
+            pool, order = coming
+            stored_nd = pool.result()
+            coming, used_nd = start(used_nd), pool.memory_nd
             yield stored_nd, order
+    finally:
+        readers.shutdown(cancel_futures=True)
 
 
 def _schedule(plan: Plan, place: Place) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +14,14 @@ import pandas as pd
 import torch
 
 from activations import shuffle
-from activations.direct import DirectRows
-from activations.encoding import block_rows, decode
+from activations.encoding import as_tensor, block_rows, decode
+from activations.filters import RoleSpec, as_roles, in_studies
 from activations.hooks import canonical_site
 from activations.manifest import open_manifest
-from activations.roles import Role, parse_roles
-from activations.shard import TOKEN_COLUMNS, OpenShards, checksum
+from activations.memory import Recycled
+from activations.shard import TOKEN_COLUMNS, checksum
+from activations.stored_rows import StoredRows
 from radiology.errors import InputError
-
-RoleSpec = str | Iterable[str | Role]
 
 
 class Chunk(NamedTuple):
@@ -49,9 +49,7 @@ class ActivationStore:
     def __init__(self, directory: str | Path, *, allow_incomplete: bool = False) -> None:
         self.directory = Path(directory)
         self.manifest = open_manifest(self.directory, allow_incomplete=allow_incomplete)
-        self._starts = np.cumsum([0] + [shard.rows for shard in self.manifest.shards])
-        self._shards = OpenShards([self.directory / shard.file for shard in self.manifest.shards])
-        self._direct: dict[str, DirectRows] = {}
+        self._stored = StoredRows(self.directory, self.manifest)
         self._columns: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> Self:
@@ -64,9 +62,7 @@ class ActivationStore:
 
     def close(self) -> None:
         """Close the shard files; they are opened again when needed."""
-        self._shards.close()
-        for rows in self._direct.values():
-            rows.close()
+        self._stored.close()
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -80,7 +76,7 @@ class ActivationStore:
     @property
     def rows(self) -> int:
         """Number of rows (kept tokens) of the store."""
-        return int(self._starts[-1])
+        return len(self._stored)
 
     @property
     def n_studies(self) -> int:
@@ -98,13 +94,13 @@ class ActivationStore:
         if name not in TOKEN_COLUMNS:
             raise InputError(f"tokens: {name!r} is no column; there are {', '.join(TOKEN_COLUMNS)}")
         if name not in self._columns:
-            self._columns[name] = self._whole(f"tokens/{name}", TOKEN_COLUMNS[name])
+            self._columns[name] = self._stored.column(f"tokens/{name}", TOKEN_COLUMNS[name])
         return self._columns[name]
 
     def norms(self, site: str) -> np.ndarray:
         """L2 norm of every stored row of a site, (rows,) float32."""
         self.width(site)
-        return self._whole(f"norms/{canonical_site(site)}", np.dtype("<f4"))
+        return self._stored.column(f"norms/{canonical_site(site)}", np.dtype("<f4"))
 
     def tokens(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Token columns of all rows (all columns unless named), 18 bytes a row; the index is the row number."""
@@ -124,12 +120,18 @@ class ActivationStore:
     def iter_chunks(
         self, site: str, rows: int = 8192, columns: Sequence[str] = tuple(TOKEN_COLUMNS)
     ) -> Iterator[Chunk]:
-        """Stream a site in row order, at most ``rows`` rows at a time; a chunk does not cross a shard."""
+        """Stream a site in row order, at most ``rows`` rows at a time; a chunk does not cross a shard.
+
+        Threads read ahead; in memory are two chunks as stored, and the one in hand.
+        """
         if rows < 1:
             raise InputError(f"rows: {rows}; a chunk has at least one row")
-        for start, stop in self._spans(rows):
-            tokens = {name: self.column(name)[start:stop] for name in columns}
-            yield Chunk(slice(start, stop), decode(self.stored(site, start, stop), self.dtype).numpy(), tokens)
+        self.width(site)
+        spans, memory = self._stored.spans(rows), Recycled()
+        with closing(self._stored.in_order(canonical_site(site), spans)) as stream:
+            for (start, stop), stored_nd in zip(spans, stream, strict=True):
+                tokens = {name: self.column(name)[start:stop] for name in columns}
+                yield Chunk(slice(start, stop), decode(stored_nd, self.dtype, memory).numpy(), tokens)
 
     def read(self, site: str, row_indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Rows of a site in the order asked for, (n, d) float32. Neighbouring rows cost one read."""
@@ -142,7 +144,7 @@ class ActivationStore:
         found_nd = np.empty((len(wanted), width), dtype=np.float32)
         order = np.argsort(wanted, kind="stable")
         ordered = wanted[order]
-        for start, stop in self._spans(block_rows(width, self.dtype)):
+        for start, stop in self._stored.spans(block_rows(width, self.dtype)):
             first, last = np.searchsorted(ordered, [start, stop])
             if first == last:
                 continue
@@ -174,7 +176,7 @@ class ActivationStore:
         if roles is not None:
             keep &= np.isin(self.column("role"), [int(role) for role in as_roles(roles)])
         if studies is not None:
-            keep &= _in_studies(self.column("study"), studies)
+            keep &= in_studies(self.column("study"), studies)
         if max_norm is not None:
             if site is None:
                 raise InputError("max_norm: name the site whose norms are meant")
@@ -208,7 +210,7 @@ class ActivationStore:
 
         Every row that passes the filters comes exactly once an epoch, in an order that depends on ``seed``, the epoch
         and ``pool_rows`` only. Starting at ``(epoch, offset)`` gives what an uninterrupted run would give from there.
-        A thread reads ahead; it ends with the iterator. In memory are two pools as stored, 256 MiB together unless
+        Threads read ahead; they end with the iterator. In memory are two pools as stored, 256 MiB together unless
         ``pool_rows`` says otherwise, the batch in hand, and 1 byte a row of the store for the filter.
 
         Args:
@@ -226,7 +228,7 @@ class ActivationStore:
     def plan(self, site: str, keep: np.ndarray, seed: int, pool_rows: int | None = None) -> shuffle.Plan:
         """The shuffle that :meth:`batches` uses for the rows of a mask, to measure it (:func:`shuffle.mixing`)."""
         width = self.width(site)
-        spans = self._spans(block_rows(width, self.dtype))
+        spans = self._stored.spans(block_rows(width, self.dtype))
         return shuffle.Plan.of(keep, spans, seed, pool_rows or shuffle.pool_rows(width, self.dtype))
 
     def batch_source(
@@ -260,16 +262,18 @@ class ActivationStore:
         if dtype not in (torch.float32, own):
             raise InputError(f"dtype: {dtype} is neither float32 nor the store's own {self.dtype}")
 
+        memory = Recycled()
+
         def decoded(rows_nd: np.ndarray) -> torch.Tensor:
-            if dtype == torch.float32:
-                return decode(rows_nd, self.dtype)
-            return torch.from_numpy(np.ascontiguousarray(rows_nd).view(np.int16)).view(own)
+            return as_tensor(rows_nd, self.dtype) if dtype == own else decode(rows_nd, self.dtype, memory)
 
-        def advise(start: int, stop: int) -> None:
-            shard, base = self._shard_of(start)
-            self._rows_of(site).advise(shard, start - base, stop - base)
+        name = canonical_site(site)
 
-        return shuffle.batches(plan, batch_size, place, lambda a, b: self.stored(site, a, b), decoded, advise)
+        def read(start: int, stop: int, into_nd: np.ndarray | None) -> np.ndarray:
+            return self._stored.read(name, start, stop, into_nd, streaming=True)
+
+        source = shuffle.Source(read, lambda rows: self._stored.new(name, rows))
+        return shuffle.batches(plan, batch_size, place, source, decoded)
 
     def verify(self) -> None:
         """Compare the checksum of every shard; InputError names the first that differs."""
@@ -280,50 +284,5 @@ class ActivationStore:
 
     def stored(self, site: str, start: int, stop: int) -> np.ndarray:
         """Rows start … stop − 1 as they lie on disk, (n, d); they must be of one shard."""
-        shard, base = self._shard_of(start)
-        rows_nd = self._rows_of(site).read(shard, start - base, stop - base)
-        if rows_nd is not None:
-            return rows_nd
-        return self._shards.read(shard, f"sites/{canonical_site(site)}", slice(start - base, stop - base))
-
-    def _shard_of(self, row: int) -> tuple[int, int]:
-        """Number of the shard that has a row, and the shard's first row."""
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return shard, int(self._starts[shard])
-
-    def _rows_of(self, site: str) -> DirectRows:
-        site = canonical_site(site)
-        if site not in self._direct:
-            paths = [self.directory / shard.file for shard in self.manifest.shards]
-            self._direct[site] = DirectRows(paths, f"sites/{site}")
-        return self._direct[site]
-
-    def _spans(self, rows: int) -> list[tuple[int, int]]:
-        """All rows cut into pieces of at most ``rows`` that do not cross a shard."""
-        return [
-            (start, min(start + rows, int(end)))
-            for begin, end in zip(self._starts[:-1], self._starts[1:], strict=True)
-            for start in range(int(begin), int(end), rows)
-        ]
-
-    def _whole(self, path: str, dtype: np.dtype) -> np.ndarray:
-        values = np.empty(self.rows, dtype=dtype)
-        for shard, (start, stop) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
-            values[start:stop] = self._shards.read(shard, path, slice(None))
-        return values
-
-
-def as_roles(roles: RoleSpec) -> tuple[Role, ...]:
-    """Roles from names, presets, or Roles."""
-    if isinstance(roles, str):
-        return parse_roles(roles)
-    return parse_roles([role.name.lower() if isinstance(role, Role) else role for role in roles])
-
-
-def _in_studies(column: np.ndarray, studies: Iterable[int] | np.ndarray) -> np.ndarray:
-    chosen = np.asarray(studies if isinstance(studies, np.ndarray) else list(studies))
-    if chosen.dtype == bool:
-        if len(column) and int(column.max()) >= len(chosen):
-            raise InputError(f"studies: the mask has {len(chosen)} entries, the store has study {int(column.max())}")
-        return chosen[column]
-    return np.isin(column, chosen)
+        self.width(site)
+        return self._stored.read(canonical_site(site), start, stop)

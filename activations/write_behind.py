@@ -25,7 +25,7 @@ class WriteBehind:
     ``depth`` batches are not yet written, and :attr:`waited` tells for how long in all.
 
     It holds at most ``depth + 2`` batches of kept rows in the model's number format: one being copied, ``depth``
-    waiting, one being written. To that comes what the writer holds: one study as stored, and less than one chunk
+    waiting, one being written. To that comes what the writer holds: two studies as stored, and less than one chunk
     (about 1 MiB) of every site. Rows from a GPU lie in pinned memory, of which PyTorch takes powers of two.
 
     An error of the writer is raised, as it is, by the next :meth:`add`, :meth:`drain` or :meth:`finish`, and on leaving

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 
 from activations import studies_files
-from activations.encoding import block_rows, decode, encode
+from activations.encoding import block_rows, decode, encode, round_to
 from activations.files import exclusive, make_folder, storage_errors
 from activations.manifest import Manifest, ShardRecord, StoreConfig, read_manifest, require_shard
 from activations.roles import TokenTable
@@ -24,6 +26,8 @@ from radiology.errors import InputError
 DEFAULT_SHARD_ROWS = 65_536
 #: A shard is closed after so many studies even if few of their tokens are kept, so that little work is at stake.
 SHARD_STUDIES = 256
+#: Path in a shard → values, all of the same number of rows.
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,10 @@ class StoreWriter:
         if self._shard is None:
             name = shard_name(self.rank, len(self._shards))
             self._shard = ShardFile(self.directory / name, self.config)
-        for study in studies:
-            self._shard.append(self._columns(study))
-            self._records.append(study.record)
+        with closing(_one_ahead(self._columns, studies)) as columns_of:
+            for study, columns in zip(studies, columns_of, strict=True):
+                self._shard.append(columns)
+                self._records.append(study.record)
         if self._shard.rows >= self.shard_rows or len(self._records) >= SHARD_STUDIES:
             self._publish()
 
@@ -134,16 +139,14 @@ class StoreWriter:
         self.complete = manifest.complete
         return self.complete
 
-    def _columns(self, study: StudyRows) -> dict[str, np.ndarray]:
+    def _columns(self, study: StudyRows) -> Columns:
         tokens = study.tokens
-        columns: dict[str, np.ndarray] = {}
+        columns: Columns = {}
         for site, width in self.config.sites.items():
             rows_nd = study.rows[site]
             if tuple(rows_nd.shape) != (len(tokens), width):
                 raise ValueError(f"{site}: rows have shape {tuple(rows_nd.shape)}, expected {(len(tokens), width)}")
-            stored_nd = encode(rows_nd, self.config.dtype)
-            columns[f"sites/{site}"] = stored_nd
-            columns[f"norms/{site}"] = _norms(stored_nd, self.config.dtype)
+            columns[f"sites/{site}"], columns[f"norms/{site}"] = _stored(rows_nd, self.config.dtype)
         values = {
             "study": np.full(len(tokens), study.record["study"]),
             "position": study.positions,
@@ -194,6 +197,27 @@ class StoreWriter:
             for path in self.directory.iterdir():
                 if mine.fullmatch(path.name) and path.name not in listed:
                     path.unlink()
+
+
+def _one_ahead(make: Callable[[StudyRows], Columns], studies: Sequence[StudyRows]) -> Iterator[Columns]:
+    """What is made of each study; a thread makes the next one while this one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="store-columns") as worker:
+        waiting: deque[Future[Columns]] = deque()
+        for study in studies:
+            waiting.append(worker.submit(make, study))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _stored(rows_nd: torch.Tensor, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as they lie on disk, (n, d), and their norms, (n,). A value that is not finite shows in its row's norm."""
+    stored_nd = round_to(rows_nd, dtype)
+    norms = _norms(stored_nd, dtype)
+    if not np.isfinite(norms).all():
+        stored_nd = encode(rows_nd, dtype)  # says what is wrong, unless only the norm is out of range
+    return stored_nd, norms
 
 
 def _norms(stored_nd: np.ndarray, dtype: str) -> np.ndarray:

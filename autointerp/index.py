@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from activations.filters import RoleSpec
 from activations.hooks import canonical_site
-from activations.store import RoleSpec
 from activations.studies_table import StudyIndex
 from autointerp.catalogue import Catalogue
 from autointerp.contexts import Chosen, ContextSelector, choose_all

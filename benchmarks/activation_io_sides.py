@@ -1,15 +1,17 @@
 """The sides of activation_io.py, each run in a process of its own: ways to write and to read the same rows.
 
-Run by activation_io.py: python activation_io_sides.py SIDE DIRECTORY ROWS STATE, prints one JSON object.
+Run by activation_io.py: python activation_io_sides.py SIDE DIRECTORY ROWS, prints one JSON object.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,13 @@ from activations.writer import StoreWriter, StudyRows
 
 WIDTH, BATCH, SEED, SITE = 4096, 2048, 3, "language.0"
 ROW_BYTES = 2 * WIDTH
-STUDY_ROWS, SHARD_ROWS, BLOCK_ROWS = 1024, 65_536, 1024
+RAW_BYTES = 8 << 20
+SHARD_ROWS, BLOCK_ROWS, STUDIES_AT_A_TIME = 65_536, 1024, 16
 #: SAELens: rows of a sequence, sequences read at a time, sequences in the mixing buffer (128 MiB as stored, like our
 #: pool). Its cache cannot hold bfloat16; float16 has as many bytes.
 CONTEXT, AT_A_TIME, IN_BUFFER = 128, 16, 128
+#: Memory that a side may need beside the rows: pools, buffers, batches.
+MORE_MEMORY = 1 << 30
 #: Share of the rows that sides read which take single rows: all of them would take long and tell nothing more.
 MEMMAP_SHARE, H5PY_SHARE = 1 / 8, 1 / 64
 
@@ -55,18 +60,37 @@ def write_raw(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]
         os.fsync(file.fileno())
 
 
+def write_past_memory(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]]) -> None:
+    """O_DIRECT, 8 MiB at a time: what the disk itself takes."""
+    descriptor = os.open(folder / "rows.bin", os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+    with mmap.mmap(-1, RAW_BYTES) as memory:
+        waiting = 0
+        for _, block_nd in source:
+            memory[waiting : waiting + ROW_BYTES * len(block_nd)] = block_nd.view(torch.int16).numpy().tobytes()
+            waiting += ROW_BYTES * len(block_nd)
+            if waiting == RAW_BYTES:
+                os.write(descriptor, memory)
+                waiting = 0
+        os.write(descriptor, memoryview(memory)[:waiting])
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
 def write_store(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]]) -> None:
+    """As caching does: the studies of one pass of the model at a time."""
     config = StoreConfig("synthetic", "benchmark", {SITE: WIDTH}, "bfloat16", (Role.REPORT,))
     with StoreWriter(folder, config, shard_rows=SHARD_ROWS) as writer:
-        for start, block_nd in source:
-            n, number = len(block_nd), start // STUDY_ROWS
-            none = np.full(n, -1, np.int16)
-            table = TokenTable(
-                np.zeros(n, np.int32), np.full(n, Role.REPORT, np.uint8), none.astype(np.int8), none, none
-            )
-            names = {"study_id": f"s{number}", "patient_id": f"p{number}", "terms": "phantom", "split": "train"}
-            writer.add([StudyRows({"study": number, "rows": n, **names}, table, np.arange(n), {SITE: block_nd})])
+        while studies := [_study(start, block_nd) for start, block_nd in islice(source, STUDIES_AT_A_TIME)]:
+            writer.add(studies)
         writer.finish()
+
+
+def _study(start: int, block_nd: torch.Tensor) -> StudyRows:
+    n, number = len(block_nd), start // BLOCK_ROWS
+    none = np.full(n, -1, np.int16)
+    table = TokenTable(np.zeros(n, np.int32), np.full(n, Role.REPORT, np.uint8), none.astype(np.int8), none, none)
+    names = {"study_id": f"s{number}", "patient_id": f"p{number}", "terms": "phantom", "split": "train"}
+    return StudyRows({"study": number, "rows": n, **names}, table, np.arange(n), {SITE: block_nd})
 
 
 def write_safetensors(folder: Path, rows: int, source: Iterator[tuple[int, torch.Tensor]]) -> None:
@@ -114,10 +138,21 @@ def write_saelens(folder: Path, rows: int, source: Iterator[tuple[int, torch.Ten
 
 
 def read_raw(folder: Path, rows: int) -> Iterator[int]:
-    buffer = bytearray(8 << 20)
+    buffer = bytearray(RAW_BYTES)
     with (folder / "rows.bin").open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             yield count // ROW_BYTES
+
+
+def read_past_memory(folder: Path, rows: int) -> Iterator[int]:
+    """O_DIRECT, 8 MiB at a time: what the disk itself gives."""
+    descriptor = os.open(folder / "rows.bin", os.O_RDONLY | os.O_DIRECT)
+    with mmap.mmap(-1, RAW_BYTES) as memory:
+        offset = 0
+        while count := os.preadv(descriptor, [memory], offset):
+            offset += count
+            yield count // ROW_BYTES
+    os.close(descriptor)
 
 
 def read_shuffled(folder: Path, rows: int, dtype: torch.dtype = torch.float32) -> Iterator[int]:
@@ -181,6 +216,7 @@ def read_saelens(folder: Path, rows: int) -> Iterator[int]:
 Writer = Callable[[Path, int, Iterator[tuple[int, torch.Tensor]]], None]
 WRITERS: dict[str, Writer] = {
     "raw": write_raw,
+    "raw, past memory, written": write_past_memory,
     "store": write_store,
     "safetensors": write_safetensors,
     "memmap": write_memmap,
@@ -190,6 +226,7 @@ WRITERS: dict[str, Writer] = {
 #: side → (whose files it reads, how)
 READERS: dict[str, tuple[str, Callable[[Path, int], Iterator[int]]]] = {
     "raw, in order": ("raw", read_raw),
+    "raw, past memory": ("raw", read_past_memory),
     "store, shuffled": ("store", read_shuffled),
     "store, shuffled, bfloat16": ("store", read_shuffled_bfloat16),
     "store, in order": ("store", read_in_order),
@@ -206,9 +243,16 @@ def memory(which: str) -> int:
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith(which)))
 
 
+def use_memory(size: int) -> None:
+    """Write to so many bytes and give them back, so that no side waits for a host to find them."""
+    np.empty(size, np.uint8)[:: mmap.PAGESIZE] = 1
+    Path("/proc/self/clear_refs").write_text("5")  # the highest point of memory is counted from here
+
+
 def main() -> None:
     torch.set_num_threads(1)
     side, folder, rows = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    use_memory(rows * ROW_BYTES + MORE_MEMORY)
     if side in READERS:
         if side == "SAELens":
             import sae_lens.training.activations_store  # noqa: F401  not part of the time

@@ -2,8 +2,9 @@
 
 Used fields, all optional: ``reconstruction`` {``variance_explained``, ``l0``, ``dead_share``, ``dense_share``,
 ``loss_recovered``, …} and ``truth``, a list of rows {``finding``, ``tokens``, ``feature``, ``auroc``, ``low``,
-``high``, ``probe``, ``random``, ``note``}, and ``control`` {``reconstruction``}. Where ``tokens`` names several token
-sets, the rows of image tokens are drawn and all are listed.
+``high``, ``probe``, ``random``, ``note``}, ``control`` {``reconstruction``}, ``reports`` {``ways``} and ``stability``
+{``same``, ``chance_same``}; files of version 1 lack the last two. Where ``tokens`` names several token sets, the rows
+of image tokens are drawn and all are listed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ def quality_figures(evaluation: Mapping[str, Any] | None, metrics: pd.DataFrame 
         for key, (name, kind, explanation) in _FIGURES.items()
         if isinstance(measured.get(key), int | float)
     ]
-    return figures + _control_figures((evaluation or {}).get("control"))
+    evaluation = evaluation or {}
+    return [
+        *figures,
+        *_control_figures(evaluation.get("control")),
+        *_report_figures(evaluation.get("reports")),
+        *_stability_figures(evaluation.get("stability")),
+    ]
 
 
 def _control_figures(control: Any) -> list[dict[str, Any]]:
@@ -51,6 +58,34 @@ def _control_figures(control: Any) -> list[dict[str, Any]]:
     explanation = "An SAE trained the same way on random weights: rebuilding well does not show meaning"
     name = "variance explained, random weights"
     return [{"name": name, "value": value, "kind": "share", "note": explanation}]
+
+
+def _report_figures(reports: Any) -> list[dict[str, Any]]:
+    """Findings that greedy reports keep with the SAE spliced in, beside the mean in its place."""
+    ways = reports.get("ways") if isinstance(reports, Mapping) else None
+    kept = {name: way.get("kept") for name, way in (ways or {}).items() if isinstance(way, Mapping)}
+    if not isinstance(kept.get("sae"), int | float):
+        return []
+    note = "Share of the findings of greedy reports that are still there with the SAE in the residual's place"
+    figures = [{"name": "findings kept in reports", "value": kept["sae"], "kind": "share", "note": note}]
+    if isinstance(kept.get("ablated"), int | float):
+        note = "The same with the mean of all such tokens in their place: what reports say without reading them"
+        figures.append({"name": "findings kept, mean instead", "value": kept["ablated"], "kind": "share", "note": note})
+    return figures
+
+
+def _stability_figures(stability: Any) -> list[dict[str, Any]]:
+    """Features that SAEs of other seeds have too, beside chance."""
+    found = stability if isinstance(stability, Mapping) else {}
+    notes = {
+        "same": ("found by other seeds", "Features whose direction an SAE of another seed has too"),
+        "chance_same": ("found by chance", "The same with drawn directions of equal mean and covariance"),
+    }
+    return [
+        {"name": name, "value": found[key], "kind": "share", "note": note}
+        for key, (name, note) in notes.items()
+        if isinstance(found.get(key), int | float)
+    ]
 
 
 def truth_rows(evaluation: Mapping[str, Any] | None) -> pd.DataFrame | None:

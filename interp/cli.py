@@ -15,6 +15,7 @@ import typer
 from interp import __version__, failures
 from interp.commands import (
     cache,
+    compare_reports,
     dashboard,
     demo,
     doctor,
@@ -88,6 +89,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("score", score.score, "Score these labels."),
     ("trace", trace.trace, "Find where the report reads what."),
     ("steer", steer.steer, "Steer reports with features, with controls."),
+    ("compare-reports", compare_reports.compare_reports, "Compare reports with reference reports."),
     ("dashboard", dashboard.dashboard, "Look at a run, or write it to one file."),
     ("export", exchange.export, "Write an SAE for another tool."),
     ("import", exchange.import_, "Take in an SAE of another tool."),

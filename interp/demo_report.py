@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from interp import tables
+from interp.evaluation_tables import evaluation_tables
 from interp.stages.steer import STAGE as STEER
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ def print_report(run: Run, sae: str = "main") -> None:
     evaluations = [json.loads(path.read_text()) for path in paths]
     out.rule("What the demo found (all studies are phantoms unless marked)", align="left")
     out.print(cached_table(run))
-    out.print(tables.reconstruction_table(evaluations))
-    out.print(tables.truth_table(evaluations[0]))
-    out.print(tables.truth_summary(evaluations))
+    for made in evaluation_tables(evaluations, str(run.path)):
+        out.print(made)
     out.print(labels_table(run, sae))
     for line in tables.score_lines(run.require(f"score:{sae}").summary):
         out.print(line)

@@ -12,6 +12,11 @@ from radiology.errors import InputError
 if TYPE_CHECKING:
     from sae import MatryoshkaSAE
 
+_HOW_TO_OPEN = {
+    "saelens": "sae_lens.SAE.load_from_disk({out!r})",
+    "dictionary-learning": "dictionary_learning.utils.load_dictionary({out!r}, 'cpu')",
+}
+
 
 def export_to(run: Run, name: str, to: str, out: Path) -> str:
     """Write an SAE of a run, or its features and labels, in the form of another tool.
@@ -28,6 +33,9 @@ def export_to(run: Run, name: str, to: str, out: Path) -> str:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: there is something already; choose a new or an empty folder")
+    if to in _HOW_TO_OPEN:
+        kind = _export_sae(run, name, to, out)
+        return f"SAE {name!r} in {out}, as {kind}; open it there with {_HOW_TO_OPEN[to].format(out=str(out))}"
     site = str(run.config_of(f"train-sae:{name}")["site"])
     if to == "neuronpedia":
         from autointerp.exchange import export_neuronpedia
@@ -35,28 +43,32 @@ def export_to(run: Run, name: str, to: str, out: Path) -> str:
         model = str(run.config_of("cache")["model"])
         n = export_neuronpedia(run.path, name, out, model_id=model, source=f"{site}-{name}")
         return f"{n} features in {out}, as Neuronpedia reads them"
-    if to == "delphi":
-        from autointerp.exchange import export_delphi
+    from autointerp.exchange import export_delphi
 
-        return f"{export_delphi(run.path, name, out, hookpoint=site)} labels in {out}, as delphi writes them"
-    _export_sae(run, name, to, site, out)
-    return f"SAE {name!r} in {out}, as {to} reads it"
+    return f"{export_delphi(run.path, name, out, hookpoint=site)} labels in {out}, as delphi writes them"
 
 
-def _export_sae(run: Run, name: str, to: str, site: str, out: Path) -> None:
+def _export_sae(run: Run, name: str, to: str, out: Path) -> str:
+    """Write the weights; gives the class or architecture they went out as.
+
+    What the tool itself had noted about an imported SAE (model, layer) stays; else it is told where the run reads.
+    """
     sae = run.sae_named(name)
+    site = str(run.config_of(f"train-sae:{name}")["site"])
     model = str(run.config_of("cache")["model"])
     block = site.removeprefix("language.")
     if to == "saelens":
         from sae.formats.saelens import write_saelens
 
+        noted = sae.extra.get("saelens") or {}
         hook = f"blocks.{block}.hook_resid_post" if block.isdigit() else site
-        write_saelens(sae, out, model_name=model, hook_name=hook)
-        return
+        return write_saelens(
+            sae, out, model_name=noted.get("model_name") or model, hook_name=noted.get("hook_name") or hook
+        )
     from sae.formats.dictionary_learning import write_dictionary_learning
 
-    layer = int(block) if block.isdigit() else None
-    write_dictionary_learning(sae, out, layer=layer, lm_name=model, submodule_name=site)
+    place = {"layer": int(block) if block.isdigit() else None, "lm_name": model, "submodule_name": site}
+    return write_dictionary_learning(sae, out, **({} if "dictionary_learning" in sae.extra else place))
 
 
 def import_labels(run: Run, name: str, path: Path, explainer: str) -> int:
@@ -119,5 +131,25 @@ def import_sae(run: Run, source: Path, name: str, site: str, roles: str) -> Matr
         sae.save(folder)
         return {"features": sae.n_features, "width": sae.d, "max_norm": None}
 
+    _note_origin(sae, site, str(run.config_of("cache")["model"]))
     run.do(f"train-sae:{name}", config, outputs, save, after=["cache"])
     return sae
+
+
+def _note_origin(sae: MatryoshkaSAE, site: str, model: str) -> None:
+    """A note where the file names another place or model than the one that the SAE is put to here.
+
+    No reason to refuse it: some count blocks from 1, and a copy of a model has any name.
+    """
+    trainer = (sae.extra.get("dictionary_learning") or {}).get("trainer") or {}
+    metadata = sae.extra.get("saelens") or {}
+    layer = trainer.get("layer")
+    place = metadata.get("hook_name") or (None if layer is None else f"language.{layer}")
+    of = metadata.get("model_name") or trainer.get("lm_name")
+    block = site.removeprefix("language.")
+    alike = place in (None, site, f"blocks.{block}.hook_resid_post")
+    if alike and (of is None or Path(str(of)).name == Path(model).name):
+        return
+    told = f"{place or 'a place it does not name'} of {of or 'a model it does not name'}"
+    note = f"the file says that it reads {told}; here it reads {site} of {model}"
+    sae.extra = {**sae.extra, "notes": [*sae.extra.get("notes", []), note]}

@@ -2,77 +2,66 @@
 
     1 − (loss with reconstruction − clean loss) / (loss with mean ablation − clean loss)
 
-Only tokens of the roles that the SAE was trained on are replaced. The loss is the mean negative log-likelihood of the
-report tokens, teacher-forced (nats a token). 1: nothing lost; 0: as bad as their mean in place of each of these tokens.
+The loss is the mean negative log-likelihood of the report tokens, teacher-forced (nats a token). 1: nothing lost; 0: as
+bad as their mean in place of each of the replaced tokens. ``docs/evaluation.md`` says which tokens these are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from activations.hooks import canonical_site, resolve_sites
 from activations.roles import Role
+from interp.splicing import Place, Replace, mean_of, mean_residual, random_error, reconstruction, replacing
 
 if TYPE_CHECKING:
     from activations.models.base import ModelInputs, ReportModel
     from radiology.study import Study
     from sae.model import MatryoshkaSAE
 
-Replace = Callable[[torch.Tensor], torch.Tensor]
-
 
 def loss_recovered(
     model: ReportModel,
     sae: MatryoshkaSAE,
-    site: str,
+    place: Place,
     studies: Iterable[Study],
-    roles: Sequence[Role],
     *,
     batch: int = 16,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, float | int]:
-    """Clean, reconstructed and mean-ablated loss, and the share recovered, over studies that have a report.
+) -> dict[str, Any]:
+    """The fields ``loss_…`` of ``docs/evaluation.md``, over studies that have a report; intervals over patients.
 
     Raises:
-        ValueError: no study has a report.
+        ValueError: no study has a report, or no token of the roles is there.
     """
     chosen = [study for study in studies if study.report is not None]
     if not chosen:
         raise ValueError("loss recovered: no study has a report")
     batches = [chosen[start : start + batch] for start in range(0, len(chosen), batch)]
     inputs = [model.encode_batch(some, [study.report for study in some]) for some in batches]
-    mean_d = _mean_residual(model, site, inputs, roles)
-
-    def reconstruct(rows_nd: torch.Tensor) -> torch.Tensor:
-        return sae.decode(sae.encode(rows_nd))
-
-    def ablate(rows_nd: torch.Tensor) -> torch.Tensor:
-        return mean_d.expand_as(rows_nd)
-
-    total = {"clean": 0.0, "sae": 0.0, "ablated": 0.0}
-    ways: dict[str, Replace | None] = {"clean": None, "sae": reconstruct, "ablated": ablate}
-    tokens = 0
-    for number, one in enumerate(inputs):
-        for name, replace in ways.items():
-            loss, n = _loss(model, site, one, roles, replace)
-            total[name] += loss
-        tokens += n
+    losses: dict[str, list[float]] = {}
+    tokens: list[int] = []
+    replacements = ways(sae, mean_residual(model, place, inputs), seed)
+    for one in inputs:
+        for name, replace in replacements.items():
+            with replacing(model, place, one, replace):
+                loss_s, count_s = report_loss(model.forward(one), one)
+            losses.setdefault(name, []).extend(loss_s)
+        tokens += count_s
         if progress is not None:
-            progress(min((number + 1) * batch, len(chosen)), len(chosen))
-    clean, rebuilt, ablated = (total[name] / tokens for name in ways)
-    gap = ablated - clean
-    return {
-        "loss_recovered": 1 - (rebuilt - clean) / gap if gap > 0 else float("nan"),
-        "loss_clean": clean,
-        "loss_sae": rebuilt,
-        "loss_ablated": ablated,
-        "loss_studies": len(chosen),
-        "loss_tokens": tokens,
-    }
+            progress(len(tokens), len(chosen))
+    return _figures({name: np.array(loss_s) for name, loss_s in losses.items()}, np.array(tokens), chosen, seed)
+
+
+def ways(sae: MatryoshkaSAE, mean_d: torch.Tensor, seed: int) -> dict[str, Replace | None]:
+    """What is put in a residual's place: nothing, the reconstruction, and the two yardsticks."""
+    rebuilt = reconstruction(sae)
+    return {"clean": None, "sae": rebuilt, "ablated": mean_of(mean_d), "random_error": random_error(rebuilt, seed)}
 
 
 def with_report(studies: Iterable[Study], n: int) -> list[Study]:
@@ -80,57 +69,33 @@ def with_report(studies: Iterable[Study], n: int) -> list[Study]:
     return list(islice((study for study in studies if study.report is not None), n))
 
 
-def _mean_residual(model: ReportModel, site: str, inputs: Sequence[ModelInputs], roles: Sequence[Role]) -> torch.Tensor:
-    sums: list[torch.Tensor] = []
-    counts: list[int] = []
-
-    def watch(rows_nd: torch.Tensor) -> torch.Tensor:
-        sums.append(rows_nd.double().sum(0))
-        counts.append(len(rows_nd))
-        return rows_nd
-
-    for one in inputs:
-        _loss(model, site, one, roles, watch)
-    return (torch.stack(sums).sum(0) / max(sum(counts), 1)).float()
-
-
-def _loss(
-    model: ReportModel, site: str, inputs: ModelInputs, roles: Sequence[Role], replace: Replace | None
-) -> tuple[float, int]:
-    """Summed negative log-likelihood of the report tokens and their number, with some rows of a site replaced."""
-    rows, columns = _places(inputs, roles)
-
-    def hook(module: Any, arguments: Any, output: Any) -> Any:
-        h_btd = output[0] if isinstance(output, (tuple, list)) else output
-        new_btd = h_btd.clone()
-        new_btd[rows, columns] = replace(h_btd[rows, columns].float()).to(h_btd.dtype)  # type: ignore[misc]
-        return (new_btd, *output[1:]) if isinstance(output, (tuple, list)) else new_btd
-
-    module = resolve_sites(model, [site])[canonical_site(site)]
-    handle = module.register_forward_hook(hook) if replace is not None else None
-    try:
-        logits_btv = model.forward(inputs)
-    finally:
-        if handle is not None:
-            handle.remove()
-    return _report_nll(logits_btv, inputs)
-
-
-def _places(inputs: ModelInputs, roles: Sequence[Role]) -> tuple[torch.Tensor, torch.Tensor]:
-    rows, columns = [], []
-    for i, table in enumerate(inputs.tokens):
-        chosen = torch.from_numpy(inputs.columns(i, table.where(roles)))
-        rows.append(torch.full_like(chosen, i))
-        columns.append(chosen)
-    return torch.cat(rows), torch.cat(columns)
-
-
-def _report_nll(logits_btv: torch.Tensor, inputs: ModelInputs) -> tuple[float, int]:
-    loss, count = 0.0, 0
+def report_loss(logits_btv: torch.Tensor, inputs: ModelInputs) -> tuple[list[float], list[int]]:
+    """Summed negative log-likelihood of the report tokens of each row, and their number."""
+    losses, counts = [], []
     for i, table in enumerate(inputs.tokens):
         columns = torch.from_numpy(inputs.columns(i, table.where([Role.REPORT])))
         target_n = inputs.input_ids_bt[i, columns].to(logits_btv.device)
         log_p_nv = logits_btv[i, columns - 1].float().log_softmax(-1)
-        loss -= float(log_p_nv.gather(1, target_n[:, None]).sum())
-        count += len(columns)
-    return loss, count
+        losses.append(-float(log_p_nv.gather(1, target_n[:, None]).double().sum()))
+        counts.append(len(columns))
+    return losses, counts
+
+
+def _figures(losses: Mapping[str, np.ndarray], tokens: np.ndarray, studies: list[Study], seed: int) -> dict[str, Any]:
+    from sae.ranking import group_weights, percentile_interval
+
+    patients = np.array([study.patient_id for study in studies])
+    weights_bs = np.concatenate([np.ones((1, len(studies))), group_weights(patients, seed=seed)])
+    mean_b = {name: weights_bs @ loss_s / (weights_bs @ tokens) for name, loss_s in losses.items()}
+    found: dict[str, Any] = {}
+    for field, name in (("loss_recovered", "sae"), ("loss_recovered_random_error", "random_error")):
+        gap_b = mean_b["ablated"] - mean_b["clean"]
+        share_b = np.where(gap_b > 0, 1 - (mean_b[name] - mean_b["clean"]) / np.where(gap_b > 0, gap_b, 1), np.nan)
+        low, high = percentile_interval(share_b[1:])
+        found |= {field: float(share_b[0]), f"{field}_low": low, f"{field}_high": high}
+    found |= {f"loss_{name}": float(values_b[0]) for name, values_b in mean_b.items()}
+    return found | {
+        "loss_studies": len(studies),
+        "loss_patients": len(set(patients.tolist())),
+        "loss_tokens": int(tokens.sum()),
+    }

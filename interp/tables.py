@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,73 +55,6 @@ def span(row: Mapping[str, Any], value: str, low: str, high: str) -> str:
         return NOTHING
     bounds = "" if row.get(low) is None else f" ({number(row[low], 2)}–{number(row[high], 2)})"
     return f"{number(row[value])}{bounds}"
-
-
-def print_evaluation(run: Run, sae: str) -> None:
-    """Reconstruction and the truth table of an SAE."""
-    content = json.loads((run.sae_dir(sae) / "evaluation.json").read_text())
-    out = console()
-    out.print(reconstruction_table([content]))
-    if content["truth"]:
-        out.print(truth_table(content, content["truth"][0]["tokens"]))
-        out.print(truth_summary([content]))
-    out.print(f"Written to {run.sae_dir(sae) / 'evaluation.json'}")
-
-
-def reconstruction_table(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Figures of evaluated SAEs, and of their controls where there are any."""
-    columns = ["", "variance explained", "L0", "dead", "loss recovered"]
-    rows = []
-    for content in contents:
-        rows.append(_figures(f"SAE {content['sae']!r} at {content['site']}", content["reconstruction"]))
-        if content["control"]:
-            rows.append(_figures("  the same on random weights", content["control"]["reconstruction"]))
-    return table("Reconstruction", columns, rows)
-
-
-def _figures(name: str, quality: Mapping[str, Any]) -> tuple[str, ...]:
-    explained, l0, dead = (quality[key] for key in ("variance_explained", "l0", "dead_share"))
-    return name, number(explained), number(l0, 1), percent(dead), number(quality.get("loss_recovered"))
-
-
-def truth_table(content: Mapping[str, Any], tokens: str = "image") -> Table:
-    """One row a finding, on one token set."""
-    rows = [
-        (
-            row["finding"],
-            str(row["feature"]) if row["feature"] is not None else NOTHING,
-            span(row, "auroc", "low", "high") if row["auroc"] is not None else row["note"].partition(":")[0],
-            number(row["probe"]),
-            span(row, "random", "random_low", "random_high"),
-            f"{row['positives']}/{row['negatives']}",
-        )
-        for row in content["truth"]
-        if row["tokens"] == tokens
-    ]
-    columns = ["finding", "feature", "best feature", "linear probe", "random weights", "with/without"]
-    return table(
-        f"Recovered on {tokens} tokens: AUROC (95 %), chosen on one half of the patients, measured on the other",
-        columns,
-        rows,
-    )
-
-
-def truth_summary(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Means over findings, one row a token set of each evaluated SAE."""
-    rows = [
-        (
-            f"{content['site']}: {tokens}",
-            number(mean["auroc"]),
-            number(mean["probe"]),
-            number(mean["random"]),
-            number(mean["random_probe"]),
-            str(mean["n_findings"]),
-        )
-        for content in contents
-        for tokens, mean in content["summary"].items()
-    ]
-    columns = ["mean AUROC on", "best feature", "linear probe", "random: feature", "random: probe", "n"]
-    return table("Where findings can be read", columns, rows)
 
 
 def score_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -1,43 +1,25 @@
 """The truth table: which findings an SAE recovered, beside a linear probe and a random-weight control.
 
-For each finding the best single feature is chosen on one half of the patients and measured on the other. The study's
-score is the largest (or mean) activation of the feature over a token set. The normative text is ``docs/evaluation.md``.
+For each finding the best single feature, and the best few, are chosen on one half of the patients and measured on the
+other. The study's score is the largest (or mean) activation of the feature over a token set. The normative text is
+``docs/evaluation.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from activations import ActivationStore, StudyIndex
-from interp.pooling import Pooled, TokenCodes, encode_rows, pool
-from interp.token_sets import before_mention, frontal_tokens, last_prompt_tokens, report_sentences
-from sae.evaluation import auroc_per_feature, best_single_feature, linear_probe_auroc
-from sae.model import MatryoshkaSAE
+from activations import StudyIndex
+from interp.problems import TOKEN_SETS, Problem, Sides, Source, problems
+from sae.evaluation import best_single_feature, linear_probe_auroc
+from sae.probing import KS, SparseProbe, sparse_probes
+from sae.ranking import group_weights, percentile_interval, weighted_areas
 
-#: Token sets in the order of the table: name → pooling. ``image`` is the one that is summed up.
-TOKEN_SETS: dict[str, str] = {
-    "image": "max",
-    "image (mean)": "mean",
-    "last prompt token": "max",
-    "report before mention": "max",
-}
-#: Studies of each class that each half must have; with fewer an area says nothing.
-MIN_OF_CLASS = 2
-
-
-@dataclass(frozen=True)
-class Source:
-    """A trained SAE and the store that it reads: of the model under study, or of its control."""
-
-    directory: Path
-    site: str
-    sae: MatryoshkaSAE
-    tokenizer: Any
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -53,6 +35,7 @@ class TruthRow:
         probe, probe_low, probe_high: a linear probe on the residual, pooled alike.
         random, random_low, random_high, random_feature: the best feature of the control's SAE.
         random_probe: a linear probe on the control's residual.
+        gain, gain_low, gain_high: auroc − random, on the same resamples of patients.
         positives, negatives: studies of the report half.
     """
 
@@ -60,21 +43,202 @@ class TruthRow:
     tokens: str
     pool: str
     feature: int | None = None
-    auroc: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    auroc_select: float = float("nan")
-    probe: float = float("nan")
-    probe_low: float = float("nan")
-    probe_high: float = float("nan")
-    random: float = float("nan")
-    random_low: float = float("nan")
-    random_high: float = float("nan")
+    auroc: float = NAN
+    low: float = NAN
+    high: float = NAN
+    auroc_select: float = NAN
+    probe: float = NAN
+    probe_low: float = NAN
+    probe_high: float = NAN
+    random: float = NAN
+    random_low: float = NAN
+    random_high: float = NAN
     random_feature: int | None = None
-    random_probe: float = float("nan")
+    random_probe: float = NAN
+    gain: float = NAN
+    gain_low: float = NAN
+    gain_high: float = NAN
     positives: int = 0
     negatives: int = 0
     note: str = ""
+
+
+@dataclass(frozen=True)
+class SparseRow:
+    """A probe on the k features of largest difference of means, for one finding on one token set.
+
+    Attributes:
+        k, features: how many were asked for, and which were used.
+        auroc, low, high, f1: on the report half.
+        random, random_low, random_high: the same of the control's SAE.
+        gain, gain_low, gain_high: auroc − random, on the same resamples of patients.
+    """
+
+    finding: str
+    tokens: str
+    pool: str
+    k: int
+    features: tuple[int, ...]
+    auroc: float
+    low: float
+    high: float
+    f1: float
+    random: float = NAN
+    random_low: float = NAN
+    random_high: float = NAN
+    gain: float = NAN
+    gain_low: float = NAN
+    gain_high: float = NAN
+
+
+#: (token set, figure) or (token set, k, figure) → the figure of each finding: value, and (B,) on the resamples.
+_Drawn = dict[tuple[Any, ...], list[tuple[float, np.ndarray]]]
+
+
+@dataclass
+class Truth:
+    """Measures problems one after the other and keeps the rows and what the means need.
+
+    All findings are measured on the same resamples of the patients of the report half, so that means over findings and
+    differences between an SAE and its control have intervals of their own.
+
+    Args:
+        weights_bs: (B, S) how often each study counts in each resample.
+        ks: sizes of the sparse probes; empty leaves them out.
+    """
+
+    weights_bs: np.ndarray
+    seed: int = 0
+    ks: Sequence[int] = KS
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    sparse: list[dict[str, Any]] = field(default_factory=list)
+    _drawn: _Drawn = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, studies: StudyIndex, seed: int = 0, ks: Sequence[int] = KS, n_samples: int = 500) -> Truth:
+        """With resamples of the patients of the studies' report half."""
+        report_s = studies.halves(seed)[1]
+        weights_bs = np.zeros((n_samples, len(studies)))
+        patients = studies.frame["patient_id"].to_numpy()[report_s].astype(str)
+        weights_bs[:, report_s] = group_weights(patients, n_samples=n_samples, seed=seed)
+        return cls(weights_bs, seed, ks)
+
+    def add(self, problem: Problem) -> None:
+        """Measure one problem: a row of the truth table, and a row for each k."""
+        self.rows.append(asdict(self._row(problem)))
+        if problem.main is not None and problem.pool == "max":
+            self.sparse += [asdict(row) for row in self._sparse_rows(problem)]
+
+    def _row(self, problem: Problem) -> TruthRow:
+        about = (problem.finding, problem.tokens, problem.pool)
+        counts = {"positives": problem.positives, "negatives": problem.negatives}
+        if problem.main is None:
+            return TruthRow(*about, **counts, note=problem.note)  # type: ignore[arg-type]
+        split, seed = problem.split, self.seed
+        best = best_single_feature(problem.features(problem.main), *split, seed=seed)
+        probe = linear_probe_auroc(problem.residual(problem.main), *split, seed=seed)
+        values: dict[str, Any] = {}
+        scores = {"auroc": best.scores_n, "probe": probe.scores_n}
+        if problem.control is not None:
+            other = best_single_feature(problem.features(problem.control), *split, seed=seed)
+            other_probe = linear_probe_auroc(problem.residual(problem.control), *split, seed=seed)
+            scores |= {"random": other.scores_n, "random_probe": other_probe.scores_n}
+            values = {"random_feature": other.feature, "random_probe": other_probe.auroc}
+        drawn = self._draw((problem.tokens,), problem, scores)
+        low, high = drawn["auroc"]
+        return TruthRow(
+            *about,
+            feature=best.feature,
+            auroc=best.auroc,
+            low=low,
+            high=high,
+            auroc_select=best.auroc_select,
+            probe=probe.auroc,
+            probe_low=drawn["probe"][0],
+            probe_high=drawn["probe"][1],
+            **counts,
+            **values,
+            **self._against(drawn, best.auroc, other.auroc if problem.control is not None else None),
+        )
+
+    def _sparse_rows(self, problem: Problem) -> list[SparseRow]:
+        assert problem.main is not None
+        mains = self._probes(problem, problem.features(problem.main))
+        others: Sequence[SparseProbe | None] = [None] * len(mains)
+        if problem.control is not None:
+            others = self._probes(problem, problem.features(problem.control))
+        return [self._sparse_row(problem, main, other) for main, other in zip(mains, others, strict=True)]
+
+    def _probes(self, problem: Problem, scores_nf: np.ndarray) -> list[SparseProbe]:
+        return sparse_probes(scores_nf, *problem.split, ks=self.ks, seed=self.seed) if self.ks else []
+
+    def _sparse_row(self, problem: Problem, main: SparseProbe, other: SparseProbe | None) -> SparseRow:
+        scores = {"auroc": main.scores_n} | ({} if other is None else {"random": other.scores_n})
+        drawn = self._draw((problem.tokens, main.k), problem, scores)
+        against = self._against(drawn, main.auroc, None if other is None else other.auroc)
+        about = (problem.finding, problem.tokens, problem.pool, main.k, main.features)
+        return SparseRow(*about, main.auroc, *drawn["auroc"], main.f1, **against)
+
+    def _draw(
+        self, key: tuple[Any, ...], problem: Problem, scores: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[float, float]]:
+        """Intervals of the areas of some score columns of the report half; ``gain`` is auroc − random."""
+        labels_n = problem.labels_n[problem.report_n].astype(bool)
+        weights_bn = self.weights_bs[:, problem.report_rows]
+        areas = {name: weighted_areas(score_n, labels_n, weights_bn) for name, score_n in scores.items()}
+        values = {
+            name: float(weighted_areas(score_n, labels_n, np.ones((1, len(labels_n))))[0])
+            for name, score_n in scores.items()
+        }
+        if "random" in areas:
+            areas["gain"] = areas["auroc"] - areas["random"]
+            values["gain"] = values["auroc"] - values["random"]
+        for name, area_b in areas.items():
+            self._drawn.setdefault((*key, name), []).append((values[name], area_b))
+        return {name: percentile_interval(area_b) for name, area_b in areas.items()}
+
+    @staticmethod
+    def _against(drawn: Mapping[str, tuple[float, float]], ours: float, random: float | None) -> dict[str, float]:
+        if random is None:
+            return {}
+        (low, high), (gain_low, gain_high) = drawn["random"], drawn["gain"]
+        return {
+            "random": random,
+            "random_low": low,
+            "random_high": high,
+            "gain": ours - random,
+            "gain_low": gain_low,
+            "gain_high": gain_high,
+        }
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """:func:`summarise`, with intervals of the means."""
+        found = summarise(self.rows)
+        for tokens, means in found.items():
+            means |= self._means((tokens,), ("auroc", "probe", "random", "random_probe", "gain"))
+        return found
+
+    def sparse_summary(self) -> dict[str, dict[str, Any]]:
+        """Token set → k → means over findings with intervals."""
+        found: dict[str, dict[str, Any]] = {}
+        for tokens in dict.fromkeys(row["tokens"] for row in self.sparse):
+            for k in self.ks:
+                of_k = [row for row in self.sparse if row["tokens"] == tokens and row["k"] == k]
+                means = {"n_findings": len(of_k), "f1": _mean([row["f1"] for row in of_k])}
+                means |= self._means((tokens, k), ("auroc", "random", "gain"))
+                found.setdefault(tokens, {})[str(k)] = means
+        return found
+
+    def _means(self, key: tuple[Any, ...], names: Iterable[str]) -> dict[str, float]:
+        means: dict[str, float] = {}
+        for name in names:
+            drawn = self._drawn.get((*key, name), [])
+            means[name] = _mean([value for value, _ in drawn])
+            if drawn:
+                means[f"{name}_low"], means[f"{name}_high"] = percentile_interval(
+                    np.mean([area_b for _, area_b in drawn], axis=0)
+                )
+        return means
 
 
 def truth_table(
@@ -87,113 +251,20 @@ def truth_table(
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of :class:`TruthRow` as dicts, token set by token set.
+    """Rows of :class:`TruthRow` as dicts, findings within token sets; arguments as in :func:`interp.problems.problems`.
 
     Args:
-        studies: the index that both stores share; only labelled studies are used.
-        findings: label keys.
-        token_sets: of :data:`TOKEN_SETS`.
-        main, control: what to measure; the control's columns are NaN without one.
+        control: the SAE of a random-weight model; its columns are NaN without one.
         seed: of halves and bootstrap.
     """
-    labels_sk = studies.label_matrix(findings)
-    halves = studies.halves(seed)
-    patients_s = studies.frame["patient_id"].to_numpy()
-    sides = [_Side(source, len(studies)) for source in (main, control) if source is not None]
-    rows: list[dict[str, Any]] = []
+    truth = Truth.over(studies, seed, ks=())
     total = len(token_sets) * len(findings)
-    for tokens in token_sets:
-        how = TOKEN_SETS[tokens]
-        pooled_of = [side.pooled(tokens, findings) for side in sides]
-        for column, finding in enumerate(findings):
-            found = [next(pooled) for pooled in pooled_of]
-            row = _row(finding, tokens, how, found, labels_sk[:, column], halves, patients_s, seed)
-            rows.append(asdict(row))
-            if progress is not None:
-                progress(len(rows), total, f"{tokens}: {finding}")
-    return rows
-
-
-class _Side:
-    """One source, encoded once."""
-
-    def __init__(self, source: Source, n_studies: int) -> None:
-        self._source, self._n_studies = source, n_studies
-        self._store = ActivationStore(source.directory)
-        self._sentences = report_sentences(self._store, source.tokenizer)
-
-    def pooled(self, tokens: str, findings: Sequence[str]) -> Iterator[Pooled | None]:
-        """For each finding what its studies look like on a token set; None if no such tokens are stored."""
-        if tokens == "report before mention":
-            return self._before_mention(findings)
-        mask = last_prompt_tokens(self._store) if tokens == "last prompt token" else frontal_tokens(self._store)
-        once = self._pool(self._encode(mask), mask) if mask.any() else None
-        return iter([once] * len(findings))
-
-    def _before_mention(self, findings: Sequence[str]) -> Iterator[Pooled | None]:
-        if not self._sentences:
-            yield from [None] * len(findings)
-            return
-        masks = {f: before_mention(self._store, self._sentences, f) for f in {f.split(":")[0] for f in findings}}
-        codes = self._encode(np.logical_or.reduce(list(masks.values())))
-        for finding in findings:
-            yield self._pool(codes, masks[finding.split(":")[0]])
-
-    def _encode(self, mask: np.ndarray) -> TokenCodes:
-        return encode_rows(self._store, self._source.site, self._source.sae, mask)
-
-    def _pool(self, codes: TokenCodes, mask: np.ndarray) -> Pooled:
-        return pool(self._store, self._source.site, codes, mask, self._n_studies)
-
-
-def _row(
-    finding: str,
-    tokens: str,
-    how: str,
-    found: Sequence[Pooled | None],
-    labels_s: np.ndarray,
-    halves: tuple[np.ndarray, np.ndarray],
-    patients_s: np.ndarray,
-    seed: int,
-) -> TruthRow:
-    main = found[0]
-    if main is None:
-        return TruthRow(finding, tokens, how, note="no such tokens are stored")
-    usable_s = ~np.isnan(labels_s) & np.logical_and.reduce([p.counts_s > 0 for p in found if p is not None])
-    select_s, report_s = (half & usable_s for half in halves)
-    counts = [(int((labels_s[h] == 1).sum()), int((labels_s[h] == 0).sum())) for h in (select_s, report_s)]
-    positives, negatives = counts[1]
-    if min(min(pair) for pair in counts) < MIN_OF_CLASS:
-        chosen_on = f"select half {counts[0][0]} with and {counts[0][1]} without"
-        note = f"n too small: {chosen_on}, report half {positives} and {negatives}"
-        return TruthRow(finding, tokens, how, positives=positives, negatives=negatives, note=note)
-    n = np.flatnonzero(usable_s)
-    split = (labels_s[n], select_s[n], report_s[n], patients_s[n])
-    best = best_single_feature(main.features(how)[n], *split, seed=seed)
-    probe = linear_probe_auroc(main.residual(how)[n], *split, seed=seed)
-    values: dict[str, Any] = {}
-    control = found[1] if len(found) > 1 else None
-    if control is not None:
-        other = best_single_feature(control.features(how)[n], *split, seed=seed)
-        values = {"random": other.auroc, "random_low": other.interval[0], "random_high": other.interval[1]}
-        values["random_feature"] = other.feature
-        values["random_probe"] = linear_probe_auroc(control.residual(how)[n], *split, seed=seed).auroc
-    return TruthRow(
-        finding,
-        tokens,
-        how,
-        feature=best.feature,
-        auroc=best.auroc,
-        low=best.interval[0],
-        high=best.interval[1],
-        auroc_select=best.auroc_select,
-        probe=probe.auroc,
-        probe_low=probe.interval[0],
-        probe_high=probe.interval[1],
-        positives=positives,
-        negatives=negatives,
-        **values,
-    )
+    sides = Sides(len(studies), main, control)
+    for problem in problems(studies, findings, sides, token_sets=token_sets, seed=seed):
+        truth.add(problem)
+        if progress is not None:
+            progress(len(truth.rows), total, f"{problem.tokens}: {problem.finding}")
+    return truth.rows
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -214,34 +285,3 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 def _mean(values: Sequence[float]) -> float:
     known = [value for value in values if value == value]
     return float(np.mean(known)) if known else float("nan")
-
-
-def detectors(
-    studies: StudyIndex, findings: Sequence[str], source: Source, *, seed: int = 0, min_auroc: float = 0.9
-) -> list[dict[str, Any]]:
-    """Features whose meaning is known: on frontal image tokens they tell one finding from its absence.
-
-    For each feature the finding of largest area is chosen on the select half; kept are features whose area for it is at
-    least ``min_auroc`` on both halves. Rows ``{feature, key, auroc}``, the area being that of the report half.
-    """
-    with ActivationStore(source.directory) as store:
-        mask = frontal_tokens(store)
-        if not mask.any():
-            return []
-        codes = encode_rows(store, source.site, source.sae, mask)
-        scores_sf = pool(store, source.site, codes, mask, len(studies)).features("max")
-        present_s = np.bincount(store.column("study")[mask], minlength=len(studies)) > 0
-    labels_sk = studies.label_matrix(findings)
-    areas = np.full((2, scores_sf.shape[1], len(findings)), np.nan)
-    for side, half in enumerate(studies.halves(seed)):
-        for column in range(len(findings)):
-            use = half & present_s & ~np.isnan(labels_sk[:, column])
-            if use.any():
-                areas[side, :, column] = auroc_per_feature(scores_sf[use], labels_sk[use, column])
-    filled = np.nan_to_num(areas, nan=0.0)
-    best_f = filled[0].argmax(axis=1)
-    rows = np.arange(scores_sf.shape[1])
-    keep = np.flatnonzero(np.minimum(filled[0, rows, best_f], filled[1, rows, best_f]) >= min_auroc)
-    return [
-        {"feature": int(f), "key": findings[best_f[f]], "auroc": float(areas[1, f, best_f[f]])} for f in keep.tolist()
-    ]

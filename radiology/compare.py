@@ -78,15 +78,21 @@ _Sides = dict[str, Finding]
 
 
 def _by_concept(findings: Iterable[Finding]) -> dict[str, _Sides]:
-    """One finding a concept and side: the most affirmative that the report holds, the first of equals."""
+    """One finding a concept and side: the most affirmative that the report holds, of equals the one that tells more."""
     table: dict[str, _Sides] = {}
     for finding in findings:
         for side in sides_of(finding) or ("",):
             sides = table.setdefault(finding.concept, {})
             known = sides.get(side)
-            if known is None or STATUS_RANK[finding.status] > STATUS_RANK[known.status]:
+            if known is None or _weight(finding) > _weight(known):
                 sides[side] = replace(finding, side=side or None)
     return table
+
+
+def _weight(finding: Finding) -> tuple[int, int, list[str], str]:
+    """How much a finding counts among those of its concept and side; the order of the sentences does not matter."""
+    told = [getattr(finding, name) or "" for name in _COMPARED if name != "side"]
+    return STATUS_RANK[finding.status], len([text for text in told if text]), told, finding.sentence
 
 
 def _match(then: _Sides, now: _Sides) -> tuple[list[tuple[Finding, Finding]], list[Finding], list[Finding]]:

@@ -3,20 +3,23 @@
 For every finding that a report names: whether it is present, absent or uncertain, on which side, where, how much, how
 it changed and, for devices, how it is placed. Rules look at one sentence at a time: mentions come from the vocabulary,
 negation and doubt from trigger phrases with a scope (see ``findings_cues``), "the heart is normal" from the state of
-organs (see ``findings_anchors``). No model, no network; more than a thousand reports a second on one core.
+organs (see ``findings_anchors``). No model, no network. English only. How well this reads, and what it misses, is in
+``docs/reading-reports.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from radiology.findings_anchors import OrganStatement, organ_statements, whole_sentence_statements
-from radiology.findings_attributes import read_location, read_placement, read_severity, read_side
-from radiology.findings_cues import Cue, find_changes, find_cues, governing_kinds
-from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans
-from radiology.vocabulary import CONCEPTS, NOT_CONCEPTS, Concept, concept_of_phrase, mention_pattern
+from radiology.findings_attributes import Word, describing_words, read_placement, told
+from radiology.findings_cues import Cue, Governed, find_changes, find_cues, governing
+from radiology.findings_mentions import Mention, change_of, find_mentions, names_bone, side_of, windows
+from radiology.findings_text import Span, clause_spans, lower_case, sentence_spans, told_spans
+from radiology.vocabulary import CONCEPTS
 
 if TYPE_CHECKING:
     from radiology.study import Status
@@ -31,7 +34,8 @@ class Finding:
 
     ``concept`` is a key of the vocabulary. ``side`` is left, right, bilateral or ``None`` where the text does not say.
     ``change`` is new, worse, improved, unchanged or resolved (then the status is absent); ``placement`` is placed or
-    misplaced, for devices. ``span`` is the place (start, end) of the words in the report.
+    misplaced, for devices. ``sentence`` is the sentence as written, ``span`` the place (start, end) of the words in the
+    report. ``hedge`` is the word of doubt where the status is uncertain ("may", "probable", "versus").
     """
 
     concept: str
@@ -43,26 +47,44 @@ class Finding:
     placement: str | None
     sentence: str
     span: Span
+    hedge: str | None = None
 
 
 _STATUS_OF_KIND: dict[str, Status] = {"negation": "absent", "resolved": "absent", "hedge": "uncertain"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Mention:
-    concept: Concept
-    span: Span
+#: Sentences that are kept as they were read. Reports repeat themselves: most sentences of a collection come again.
+_KEPT_SENTENCES = 16384
 
 
 def read_report(text: str) -> list[Finding]:
-    """All findings of a report in the order of the text; an empty text has none."""
+    """All findings of a report in the order of the text; an empty text has none.
+
+    What stands below a heading such as ``INDICATION:`` or ``COMPARISON:`` was told or done and is left out.
+    """
     lowered = lower_case(text)
+    told = told_spans(lowered)
     findings: list[Finding] = []
-    for sentence in sentence_spans(lowered):
-        found = list(_read_sentence(text, lowered, sentence))
-        found.sort(key=lambda finding: finding.span)
-        findings.extend(found)
+    for start, end in sentence_spans(lowered):
+        words = text[start:end]
+        for found in _read_sentence(lowered[start:end]):
+            first, last = found.span[0] + start, found.span[1] + start
+            if not any(begin <= first < stop for begin, stop in told):
+                findings.append(_placed(found, words, (first, last)))
     return findings
+
+
+def _placed(found: Finding, words: str, span: Span) -> Finding:
+    return Finding(
+        found.concept,
+        found.status,
+        found.side,
+        found.location,
+        found.severity,
+        found.change,
+        found.placement,
+        words,
+        span,
+        found.hedge,
+    )
 
 
 def statuses(findings: Iterable[Finding]) -> dict[str, str]:
@@ -86,15 +108,21 @@ def sides_of(finding: Finding) -> tuple[str, ...]:
     return (finding.side,) if finding.side else ()
 
 
-def _read_sentence(text: str, lowered: str, sentence: Span) -> Iterator[Finding]:
-    words = text[slice(*sentence)]
-    for statement in whole_sentence_statements(lowered, sentence):
-        yield _finding_of_statement(lowered, sentence, statement, words, None)
+@lru_cache(maxsize=_KEPT_SENTENCES)
+def _read_sentence(sentence: str) -> tuple[Finding, ...]:
+    """The findings of one sentence in lower case; their spans count from its start."""
+    return tuple(sorted(_findings_of_sentence(sentence), key=lambda finding: finding.span))
+
+
+def _findings_of_sentence(sentence: str) -> Iterator[Finding]:
+    whole = (0, len(sentence))
+    for statement in whole_sentence_statements(sentence, whole):
+        yield _finding_of_statement(sentence, whole, statement, None)
     pending: Finding | None = None  # held back: a clause without a finding may still tell how it changed
-    for clause in clause_spans(lowered, sentence):
-        found = list(_read_clause(lowered, clause, words))
+    for clause in clause_spans(sentence, whole):
+        found = list(_read_clause(sentence, clause))
         if not found:
-            pending = _with_later_change(pending, lowered, clause)
+            pending = _with_later_change(pending, sentence, clause)
             continue
         if pending is not None:
             yield pending
@@ -104,54 +132,74 @@ def _read_sentence(text: str, lowered: str, sentence: Span) -> Iterator[Finding]
         yield pending
 
 
-def _read_clause(lowered: str, clause: Span, words: str) -> Iterator[Finding]:
-    named = [(match.span(), match.group()) for match in mention_pattern().finditer(lowered, *clause)]
-    phrases = [(span, " ".join(phrase.replace("-", " ").split())) for span, phrase in named]
-    blocked = [span for span, _ in phrases]
-    mentions = [
-        _Mention(concept, span)
-        for span, phrase in phrases
-        if phrase not in NOT_CONCEPTS and (concept := concept_of_phrase(phrase)) is not None
-    ]
-    cues = find_cues(lowered, clause, blocked)
+def _read_clause(lowered: str, clause: Span) -> Iterator[Finding]:
+    mentions, blocked = find_mentions(lowered, clause)
+    overall = [mention.span for mention in mentions if mention.concept.kind == "overall"]
+    if overall:
+        mentions = [mention for mention in mentions if mention.concept.kind != "overall"]
+    for span in overall:
+        yield _overall_finding(lowered, clause, span)
+    cues = find_cues(lowered, clause, [span for span in blocked if span not in overall])
     changes = find_changes(lowered, clause, cues)
-    kinds = governing_kinds(lowered, clause, cues, [mention.span for mention in mentions])
-    for place, kind in enumerate(kinds):
-        if kind != "skip":
-            yield _finding_of_mention(lowered, clause, mentions, place, kind, changes, words)
+    if mentions:
+        found = None
+        words = describing_words(lowered, clause)
+        for place, state in enumerate(governing(lowered, clause, cues, [mention.span for mention in mentions])):
+            if state.kind != "skip":
+                before, found = found, _finding_of_mention(lowered, clause, words, mentions, place, state, changes)
+                if before is None or not _same_again(lowered, before, found):
+                    yield found
     for statement in organ_statements(lowered, clause, blocked):
-        yield _finding_of_statement(lowered, clause, statement, words, changes[-1].kind if changes else None)
+        yield _finding_of_statement(lowered, clause, statement, changes[-1].kind if changes else None)
+
+
+def _same_again(lowered: str, before: Finding, found: Finding) -> bool:
+    """Whether two mentions name one thing twice: "AICD/pacemaker", "atherosclerotic calcification of the aorta"."""
+    between = lowered[before.span[1] : found.span[0]]
+    same = (before.concept, before.status) == (found.concept, found.status)
+    return same and found.side in (None, before.side) and between.strip(" /-(") in ("", "of the")
+
+
+def _overall_finding(lowered: str, clause: Span, span: Span) -> Finding:
+    if names_bone(lowered, clause[0], span[1]):  # "the bony structures show no acute abnormality"
+        return Finding("fracture", "absent", None, None, None, None, None, "", span)
+    return Finding("no_finding", "present", None, None, None, None, None, "", span)
 
 
 def _finding_of_mention(
-    lowered: str, clause: Span, mentions: list[_Mention], place: int, kind: str, changes: Sequence[Cue], words: str
+    lowered: str,
+    clause: Span,
+    words: Sequence[Word],
+    mentions: Sequence[Mention],
+    place: int,
+    state: Governed,
+    changes: Sequence[Cue],
 ) -> Finding:
     mention = mentions[place]
-    status = _STATUS_OF_KIND.get(kind, "present")
-    before, after = _windows(lowered, clause, mentions, place)
+    status = _STATUS_OF_KIND.get(state.kind, "present")
+    before, after = windows(lowered, clause, mentions, place)
     concept = mention.concept
     device = concept.kind == "device"
-    change = _change_of(lowered, mentions, place, changes)
+    change = change_of(lowered, mentions, place, changes)
     if status == "absent":
-        change = "resolved" if kind == "resolved" else None
+        change = "resolved" if state.kind == "resolved" else None
     return Finding(
         concept=concept.key,
         status=status,
-        side=read_side(lowered, before, after) if concept.sided else None,
-        location=None if device or not concept.sided else read_location(lowered, before, after),
-        severity=None if device else read_severity(lowered, before, after),
+        side=side_of(lowered, clause, words, mentions, place),
+        location=None if device or not concept.sided else told(words, "location", before, after),
+        severity=None if device else told(words, "severity", before, after),
         change=change,
         placement=read_placement(lowered, clause, concept.key == "nasogastric_tube")
         if device and status != "absent"
         else None,
-        sentence=words,
+        sentence="",
         span=mention.span,
+        hedge=lowered[state.cue.start : state.cue.end].strip(" ,(") if status == "uncertain" and state.cue else None,
     )
 
 
-def _finding_of_statement(
-    lowered: str, clause: Span, statement: OrganStatement, words: str, change: str | None
-) -> Finding:
+def _finding_of_statement(lowered: str, clause: Span, statement: OrganStatement, change: str | None) -> Finding:
     absent = statement.status == "absent"
     if absent:
         change = "resolved" if statement.resolved else None
@@ -160,63 +208,19 @@ def _finding_of_statement(
         status=statement.status,
         side=statement.side if CONCEPTS[statement.concept].sided else None,
         location=None,
-        severity=None if absent else read_severity(lowered, (clause[0], statement.span[1]), (clause[1], clause[1])),
+        severity=None if absent else _degree(lowered, clause, statement),
         change=change,
         placement=None,
-        sentence=words,
+        sentence="",
         span=statement.span,
+        hedge=statement.hedge,
     )
 
 
-def _windows(lowered: str, clause: Span, mentions: list[_Mention], place: int) -> tuple[Span, Span]:
-    """The words that describe a mention: its own span with what stands before, and what follows up to the next one."""
-    start, end = mentions[place].span
-    first = clause[0]
-    if place > 0:
-        first = mentions[place - 1].span[1]
-        first += max(0, lowered[first:start].rfind(","))
-    last = clause[1]
-    if place + 1 < len(mentions):
-        last = mentions[place + 1].span[0]
-        joints = [at for joint in (",", " and ", " or ", " with ") if (at := lowered.find(joint, end, last)) >= 0]
-        last = min(joints) if joints else end
-    return (first, end), (end, last)
-
-
-def _change_of(lowered: str, mentions: list[_Mention], place: int, changes: Sequence[Cue]) -> str | None:
-    """The change that belongs to a mention.
-
-    In order: a word of its own before it, one directly after it, one in the predicate that closes the clause, one that
-    opens the clause for all ("no change in", "increase in").
-    """
-    start, end = mentions[place].span
-    first = mentions[place - 1].span[1] if place > 0 else 0
-    own = [cue for cue in changes if first <= cue.start < start and _belongs_to_next(lowered, first, cue, place)]
-    if own:
-        return own[-1].kind
-    following = mentions[place + 1].span[0] if place + 1 < len(mentions) else len(lowered)
-    direct = [cue for cue in changes if end <= cue.start < following]
-    if direct and (place + 1 == len(mentions) or _joint_between(lowered, direct[0].end, following)):
-        return direct[0].kind
-    closing = [cue for cue in changes if cue.start >= mentions[-1].span[1]]
-    if closing:
-        return closing[0].kind
-    opening = [cue for cue in changes if cue.end <= mentions[0].span[0] and _opens_for_all(lowered, cue)]
-    return opening[-1].kind if opening else None
-
-
-def _belongs_to_next(lowered: str, previous_end: int, cue: Cue, place: int) -> bool:
-    """Whether a change word between two mentions describes the second: it follows the joint that ends the first."""
-    return place == 0 or _joint_between(lowered, previous_end, cue.start + 1)
-
-
-def _joint_between(lowered: str, start: int, end: int) -> bool:
-    between = lowered[start:end]
-    return "," in between or " and " in between or " or " in between or " with " in between
-
-
-def _opens_for_all(lowered: str, cue: Cue) -> bool:
-    return lowered[cue.start : cue.end + 3].endswith((" in", " of"))
+def _degree(lowered: str, clause: Span, statement: OrganStatement) -> str | None:
+    words = describing_words(lowered, (clause[0], statement.span[1]))
+    degree = told(words, "severity", (clause[0], clause[1]), (clause[1], clause[1]))
+    return None if degree == "large" else degree  # "the heart is large" tells no degree
 
 
 def _with_later_change(pending: Finding | None, lowered: str, clause: Span) -> Finding | None:
@@ -225,5 +229,4 @@ def _with_later_change(pending: Finding | None, lowered: str, clause: Span) -> F
     changes = find_changes(lowered, clause, find_cues(lowered, clause, ()))
     if not changes:
         return pending
-    fields = {name: getattr(pending, name) for name in Finding.__slots__}
-    return Finding(**{**fields, "change": changes[0].kind})
+    return replace(pending, change=changes[0].kind)

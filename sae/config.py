@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from sae.errors import SAEError
 
+ACTIVATIONS = ("batch_topk", "topk", "jumprelu")
+PREFIXES = ("fixed", "random")
 DTYPES = ("float32", "bfloat16", "float16")
 PREFIX_LOSSES = ("mean", "sum")
 B_DEC_INITS = ("mean", "geometric_median")
 DEFAULT_GROUP_FRACTIONS = (1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
 _Config = TypeVar("_Config", bound="SAEConfig | TrainConfig")
+
+
+_LATER = "later"
+
+
+def _later(default: Any) -> Any:
+    """A field that came after files had been written: `to_dict` leaves it out while it has its default.
+
+    Files, checkpoints and hashes of runs that never heard of it stay what they were.
+    """
+    return field(default=default, metadata={_LATER: True})
 
 
 def _check(good: bool, field: str, value: object, want: str) -> None:
@@ -62,6 +75,10 @@ class SAEConfig:
     dtype: str = "float32"
     """Type of the stored weights. Training always computes in float32 and converts at the end."""
 
+    activation: str = _later("batch_topk")
+    """Which activations count: 'batch_topk' (the k · B largest of a batch, a threshold afterwards), 'topk' (the k
+    largest of each token) or 'jumprelu' (above a learned threshold per feature). See `sae.activation_functions`."""
+
     def __post_init__(self) -> None:
         _check(_is_int(self.d) and self.d > 0, "d", self.d, "a positive whole number")
         _check(_is_int(self.n_features) and self.n_features > 0, "n_features", self.n_features, "a positive number")
@@ -69,6 +86,7 @@ class SAEConfig:
             good = _is_int(self.k) and 0 < self.k <= self.n_features
             _check(good, "k", self.k, f"a whole number from 1 to n_features ({self.n_features})")
         _check(self.dtype in DTYPES, "dtype", self.dtype, "one of " + ", ".join(DTYPES))
+        _check(self.activation in ACTIVATIONS, "activation", self.activation, "one of " + ", ".join(ACTIVATIONS))
         groups = tuple(self.groups)
         if not groups:
             small = self.n_features < 16
@@ -80,7 +98,7 @@ class SAEConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return {**asdict(self), "groups": list(self.groups)}
+        return _to_dict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SAEConfig:
@@ -153,6 +171,24 @@ class TrainConfig:
     device: str = "cpu"
     """Device to train on, as torch names it."""
 
+    group_weights: tuple[float, ...] = _later(())
+    """Weight of each prefix in the loss, in prefix order. Empty: 1 each. 'mean' divides them by their sum."""
+
+    prefixes: str = _later("fixed")
+    """'fixed': the prefixes of the groups. 'random': as many, drawn anew for every step (see `sae.prefixes`)."""
+
+    k_start: int | None = _later(None)
+    """Features kept per token at the first step; falls linearly to k over the first `k_anneal_fraction`. None: k."""
+
+    k_anneal_fraction: float = _later(0.1)
+    """Share of n_tokens over which k_start becomes k."""
+
+    jumprelu_bandwidth: float = _later(0.03)
+    """JumpReLU: ε, width of the band around a threshold in which it feels a gradient, in training units."""
+
+    jumprelu_sparsity: float = _later(1.0)
+    """JumpReLU: λ, weight of (L0 / k − 1)²."""
+
     def __post_init__(self) -> None:
         for name in ("n_tokens", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints"):
             value = getattr(self, name)
@@ -179,6 +215,45 @@ class TrainConfig:
         _check(_is_int(self.seed) and self.seed >= 0, "seed", self.seed, "a whole number ≥ 0")
         _check(isinstance(self.device, str) and bool(self.device), "device", self.device, "a device name such as 'cpu'")
 
+        self._check_later_fields()
+
+    def _check_later_fields(self) -> None:
+        weights = self.group_weights
+        good = isinstance(weights, tuple) and all(_is_real(one) and 0 <= one < float("inf") for one in weights)
+        good = good and (not weights or sum(weights) > 0)
+        _check(good, "group_weights", weights, "numbers ≥ 0, one of them above 0")
+        _check(self.prefixes in PREFIXES, "prefixes", self.prefixes, "'fixed' or 'random'")
+        good = self.k_start is None or (_is_int(self.k_start) and self.k_start > 0)
+        _check(good, "k_start", self.k_start, "a positive whole number, or None")
+        good = _is_real(self.k_anneal_fraction) and 0 <= self.k_anneal_fraction <= 1
+        _check(good, "k_anneal_fraction", self.k_anneal_fraction, "between 0 and 1")
+        for name in ("jumprelu_bandwidth", "jumprelu_sparsity"):
+            value = getattr(self, name)
+            _check(_is_real(value) and 0 < value < float("inf"), name, value, "a positive number")
+
+    def check_against(self, sae: SAEConfig) -> None:
+        """Refuse settings that do not fit the autoencoder.
+
+        Raises:
+            SAEError: as many group_weights as groups are needed; k_start must not exceed F.
+        """
+        n_groups = len(sae.groups)
+        good = len(self.group_weights) in (0, n_groups)
+        _check(good, "group_weights", self.group_weights, f"one for each of the {n_groups} groups, or none")
+        good = self.k_start is None or self.k_start <= sae.n_features
+        _check(good, "k_start", self.k_start, f"at most n_features ({sae.n_features})")
+
+    def jumprelu_settings(self) -> dict[str, float]:
+        """Keyword arguments of `sae.activation_functions.JumpReLU`."""
+        return {"bandwidth": self.jumprelu_bandwidth, "sparsity_weight": self.jumprelu_sparsity}
+
+    def k_at(self, tokens_before: int, k: int) -> float:
+        """Features kept per token, on average, in a batch that comes after tokens_before tokens."""
+        span = self.k_anneal_fraction * self.n_tokens
+        if self.k_start is None or tokens_before >= span:
+            return k
+        return self.k_start + (k - self.k_start) * tokens_before / span
+
     def peak_rate(self, n_features: int) -> float:
         """The peak learning rate for F features."""
         return self.learning_rate if self.learning_rate is not None else 2e-4 / (n_features / 2**14) ** 0.5
@@ -200,7 +275,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return asdict(self)
+        return _to_dict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
@@ -209,7 +284,17 @@ class TrainConfig:
         Raises:
             SAEError: a field is unknown, missing or out of range.
         """
-        return _from_dict(cls, values)
+        weights = values.get("group_weights", ())
+        _check(isinstance(weights, list | tuple), "group_weights", weights, "a list of numbers")
+        return _from_dict(cls, {**values, "group_weights": tuple(weights)})
+
+
+def _to_dict(config: SAEConfig | TrainConfig) -> dict[str, Any]:
+    skipped = {
+        one.name for one in fields(config) if _LATER in one.metadata and getattr(config, one.name) == one.default
+    }
+    values = {name: value for name, value in asdict(config).items() if name not in skipped}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:

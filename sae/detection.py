@@ -7,14 +7,13 @@ What is chosen (a feature, a penalty) is chosen on one half of the rows and meas
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sae.errors import SAEError
@@ -22,6 +21,8 @@ from sae.ranking import Bools, Floats, as_labels, as_scores, auroc, auroc_per_fe
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
 _FOLDS = 3
+
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Detector:
         auroc: area on the report rows; NaN when a class is empty there.
         interval: 95 % bootstrap interval of `auroc` over groups; (NaN, NaN) without groups.
         n_select, n_report: rows of the two sides.
+        scores_n: (n_report,) what the area was measured on, in row order.
     """
 
     feature: int
@@ -44,6 +46,7 @@ class Detector:
     interval: tuple[float, float]
     n_select: int
     n_report: int
+    scores_n: Floats = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Probe:
     Attributes:
         C: inverse penalty of the logistic regression, chosen by grouped cross-validation on the select rows.
         auroc_select: mean area over those folds.
+        weights_d: (d,) direction of the probe in the space of the activations themselves (not standardised).
     """
 
     C: float
@@ -61,6 +65,8 @@ class Probe:
     interval: tuple[float, float]
     n_select: int
     n_report: int
+    scores_n: Floats = field(repr=False, compare=False)
+    weights_d: Floats = field(repr=False, compare=False)
 
 
 def best_single_feature(
@@ -86,7 +92,7 @@ def best_single_feature(
     """
     labels = as_labels(labels_n)
     scores = as_scores(scores_nf, len(labels))
-    select, report, groups = _sides(labels, select_mask, report_mask, groups_n)
+    select, report, groups = sides(labels, select_mask, report_mask, groups_n)
     area_f = auroc_per_feature(scores[select], labels[select])
     feature = int(area_f.argmax())
     column_n = scores[report, feature]
@@ -101,6 +107,7 @@ def best_single_feature(
         interval=interval,
         n_select=int(select.sum()),
         n_report=int(report.sum()),
+        scores_n=column_n,
     )
 
 
@@ -120,11 +127,12 @@ def linear_probe_auroc(
     """
     labels = as_labels(labels_n)
     x = as_scores(x_nd, len(labels))
-    select, report, groups = _sides(labels, select_mask, report_mask, groups_n)
+    select, report, groups = sides(labels, select_mask, report_mask, groups_n)
     fold_groups = np.arange(len(labels)) if groups is None else groups
-    areas = [_fold_area(x[select], labels[select], fold_groups[select], C, seed) for C in PENALTIES]
+    areas = _penalty_areas(x[select], labels[select], list(folds(labels[select], fold_groups[select], seed)))
     best = int(np.nanargmax(areas)) if not np.isnan(areas).all() else 0
-    column_n = _fit(x[select], labels[select], PENALTIES[best]).decision_function(x[report])
+    model = Logistic.fit(x[select], labels[select], PENALTIES[: best + 1])
+    column_n = model.decisions(x[report])
     interval = (float("nan"), float("nan"))
     if groups is not None:
         interval = bootstrap_auroc(column_n, labels[report], groups[report], seed=seed)
@@ -135,12 +143,19 @@ def linear_probe_auroc(
         interval=interval,
         n_select=int(select.sum()),
         n_report=int(report.sum()),
+        scores_n=column_n,
+        weights_d=model.weights_d,
     )
 
 
-def _sides(
+def sides(
     labels: Bools, select_mask: ArrayLike, report_mask: ArrayLike, groups_n: ArrayLike | None
 ) -> tuple[Bools, Bools, NDArray[np.generic] | None]:
+    """The two masks and the groups as arrays, checked.
+
+    Raises:
+        SAEError: masks overlap or share a group, a side is empty, or the select rows lack a class.
+    """
     select, report = np.asarray(select_mask), np.asarray(report_mask)
     for name, mask in (("select_mask", select), ("report_mask", report)):
         if mask.dtype != bool or mask.shape != labels.shape:
@@ -162,22 +177,71 @@ def _sides(
     return select, report, groups
 
 
-def _fold_area(x: Floats, labels: Bools, groups: NDArray[np.generic], C: float, seed: int) -> float:
-    """Mean area over the folds; NaN when the rows are too few to make them."""
-    n_folds = min(_FOLDS, len(np.unique(groups[labels])), len(np.unique(groups[~labels])))
+def folds(labels: Bools, groups: NDArray[np.generic], seed: int, n_folds: int = _FOLDS) -> Iterator[Fold]:
+    """(fit, test) row numbers, whole groups on one side; none when the groups of a class are too few.
+
+    Groups with a positive row and groups without are shuffled and dealt out in turn, so that classes are spread evenly.
+    """
+    names, group_n = np.unique(groups, return_inverse=True)
+    positive_g = np.bincount(group_n, labels, minlength=len(names)) > 0
+    n_folds = min(n_folds, int(positive_g.sum()), len(np.unique(groups[~labels])))
     if n_folds < 2:
-        return float("nan")
-    areas = []
-    for fit, test in StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(x, labels, groups):
-        if len(np.unique(labels[fit])) == 2:
-            areas.append(auroc(_fit(x[fit], labels[fit], C).decision_function(x[test]), labels[test]))
-    known = [area for area in areas if not np.isnan(area)]
-    return float(np.mean(known)) if known else float("nan")
+        return
+    generator = np.random.default_rng(seed)
+    fold_g = np.empty(len(names), dtype=np.intp)
+    dealt = 0
+    for kind in (positive_g, ~positive_g):
+        members = generator.permutation(np.flatnonzero(kind))
+        fold_g[members] = (dealt + np.arange(len(members))) % n_folds
+        dealt += len(members)
+    for fold in range(n_folds):
+        test_n = fold_g[group_n] == fold
+        if len(np.unique(labels[~test_n])) == 2:
+            yield np.flatnonzero(~test_n), np.flatnonzero(test_n)
 
 
-def _fit(x: Floats, labels: Bools, C: float) -> Pipeline:
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000))
-    with warnings.catch_warnings():
-        # A probe that has not quite converged ranks as well; the area is measured on other rows in any case.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(x, labels)
+def _penalty_areas(x: Floats, labels: Bools, parts: Sequence[Fold]) -> NDArray[np.float64]:
+    """Mean area over the folds of each of PENALTIES; NaN when the rows are too few to make them."""
+    areas = np.full((len(parts), len(PENALTIES)), np.nan)
+    for number, (fit, test) in enumerate(parts):
+        for column, model in enumerate(Logistic.path(x[fit], labels[fit], PENALTIES)):
+            areas[number, column] = auroc(model.decisions(x[test]), labels[test])
+    known = ~np.isnan(areas)
+    return np.where(known.any(axis=0), np.nansum(areas, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic regression on standardised columns, as a direction and an offset for columns as they are.
+
+    Attributes:
+        weights_d: (d,) log-odds for one unit of each column; 0 for a column that does not vary.
+        offset: log-odds where all columns are 0.
+    """
+
+    weights_d: Floats
+    offset: float
+
+    @staticmethod
+    def path(x: Floats, labels: Bools, penalties: Sequence[float]) -> Iterator[Logistic]:
+        """One fit for each inverse penalty, each starting from the one before."""
+        scaler = StandardScaler().fit(x)
+        scaled = scaler.transform(x)
+        model = LogisticRegression(max_iter=1000, warm_start=True)
+        for penalty in penalties:
+            with warnings.catch_warnings():
+                # A probe that has not quite converged ranks as well; the area is measured on other rows in any case.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.set_params(C=penalty).fit(scaled, labels)
+            weights_d = model.coef_[0] / scaler.scale_
+            yield Logistic(weights_d, float(model.intercept_[0] - weights_d @ scaler.mean_))
+
+    @classmethod
+    def fit(cls, x: Floats, labels: Bools, penalties: Sequence[float] = (1.0,)) -> Logistic:
+        """The fit with the last of the inverse penalties."""
+        *_, last = cls.path(x, labels, penalties)
+        return last
+
+    def decisions(self, x: Floats) -> Floats:
+        """(n,) log-odds that the label is present."""
+        return np.asarray(x @ self.weights_d + self.offset)

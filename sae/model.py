@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sae.activation_functions import activation_function
 from sae.codes import SparseCodes
 from sae.config import SAEConfig
 from sae.errors import SAEError
@@ -20,6 +21,8 @@ _CHUNK_ENTRIES = 1 << 23
 
 class MatryoshkaSAE(nn.Module):
     """x ≈ b_dec + Σ_f a_f · W_dec[f], with a_f = relu(W_enc[f] · (x − b_dec) + b_enc[f]) where that is > threshold.
+
+    (With `activation="topk"`: where that is among the k largest of its token.)
 
     The features lie in groups, and each prefix of groups is an autoencoder of its own (Matryoshka SAE,
     arXiv 2503.17547). Training keeps the k · B largest activations of a batch (BatchTopK, arXiv 2412.06410);
@@ -49,7 +52,9 @@ class MatryoshkaSAE(nn.Module):
         self.b_enc = nn.Parameter(torch.zeros(config.n_features, dtype=dtype))
         self.W_dec = nn.Parameter(torch.zeros(shape, dtype=dtype))
         self.b_dec = nn.Parameter(torch.zeros(config.d, dtype=dtype))
-        self.register_buffer("threshold", torch.zeros((), dtype=torch.float32))
+        self._activation = activation_function(config.activation)
+        thresholds = (config.n_features,) if self._activation.learns_threshold else ()
+        self.register_buffer("threshold", torch.zeros(thresholds, dtype=torch.float32))
 
     @property
     def d(self) -> int:
@@ -94,24 +99,34 @@ class MatryoshkaSAE(nn.Module):
 
     def _encode_chunk(self, x_nd: torch.Tensor) -> SparseCodes:
         pre_nf = self.pre_activations(x_nd)
-        flat = torch.nonzero((pre_nf > self._bar()).reshape(-1)).squeeze(1)
+        flat = torch.nonzero(self.active(pre_nf).reshape(-1)).squeeze(1)
         return SparseCodes.from_flat(flat, pre_nf.reshape(-1), len(pre_nf), self.n_features)
 
     def encode_dense(self, x: torch.Tensor) -> torch.Tensor:
         """Activations (..., F) of x (..., d), zero where at or under the threshold; differentiable."""
         pre = self.pre_activations(x)
-        return torch.where(pre > self._bar(), pre, torch.zeros_like(pre))
+        return torch.where(self.active(pre), pre, torch.zeros_like(pre))
+
+    def active(self, pre: torch.Tensor) -> torch.Tensor:
+        """Bool mask of the pre-activations (..., F) that count, each row by itself."""
+        return self._activation.keeps(pre, self.threshold, self.k)
 
     def encode_features(self, x: torch.Tensor, feature_ids: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """Activations (..., m) of the m named features only, at m / F of the cost; differentiable."""
+        """Activations (..., m) of the m named features only, at m / F of the cost; differentiable.
+
+        A TopK autoencoder has to look at all features, at the full cost.
+        """
         self._check_width(x)
         ids = torch.as_tensor(feature_ids, dtype=torch.int64, device=self.W_enc.device).reshape(-1)
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.n_features:
             raise SAEError(f"feature ids {ids.tolist()[:8]} …: must lie in 0..{self.n_features - 1}")
+        if self.config.activation == "topk":
+            # Whether a feature is among the k largest depends on all the others.
+            return self.encode_dense(x)[..., ids]
         centred = x.to(self.W_enc.dtype) - self.b_dec
         pre = functional.linear(centred, self.W_enc[ids], self.b_enc[ids])
-        bar = self._bar()
-        return torch.where(pre > (bar[ids] if bar.ndim else bar), pre, torch.zeros_like(pre))
+        threshold = self.threshold[ids] if self.threshold.ndim else self.threshold
+        return torch.where(self._activation.keeps(pre, threshold, self.k), pre, torch.zeros_like(pre))
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
         """W_enc (x − b_dec) + b_enc, (..., F), before the threshold."""
@@ -182,10 +197,6 @@ class MatryoshkaSAE(nn.Module):
         from sae.formats.native import read_native
 
         return read_native(Path(directory))
-
-    def _bar(self) -> torch.Tensor:
-        # A threshold under zero would let negative pre-activations through, which relu never does.
-        return self.threshold.clamp(min=0)
 
     def _check_width(self, x: torch.Tensor) -> None:
         if x.ndim < 1 or x.shape[-1] != self.d:

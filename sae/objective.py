@@ -1,13 +1,14 @@
-"""The Matryoshka BatchTopK loss and its gradient, computed on the kept activations only.
+"""The Matryoshka loss and its gradient, computed on the kept activations only.
 
-With x̃ = x − b_dec, h = W_enc x̃ + b_enc, and S the k·B largest positive entries of h over the batch:
+With x̃ = x − b_dec, h = W_enc x̃ + b_enc, S the entries that the activation function keeps and a their activations
+(BatchTopK: the k·B largest positive entries of h over the batch, a = h):
 
-    x̂_g = b_dec + Σ_{f in the first g groups, (n,f) ∈ S} h_nf · W_dec[f]          prefix reconstructions, g = 1 … G
-    L_rec = 1/B · Σ_n Σ_g ω_g · ‖x_n − x̂_g,n‖²                                    ω_g = 1/G ("mean") or 1 ("sum")
+    x̂_g = b_dec + Σ_{f in prefix g, (n,f) ∈ S} a_nf · W_dec[f]                   prefix reconstructions, g = 1 … G
+    L_rec = 1/B · Σ_n Σ_g ω_g · ‖x_n − x̂_g,n‖²                                    ω: see `sae.prefixes.prefix_weights`
     e = x − x̂_G, held constant
     ê = Σ_{f ∈ the aux_k largest relu(h) among dead f} relu(h)_f · W_dec[f]        no bias
     L_aux = 1/B · Σ_n ‖e_n − ê_n‖²
-    L = L_rec + aux_alpha · L_aux
+    L = L_rec + aux_alpha · L_aux + what the activation function adds
 
 Choices, because implementations differ. Squared errors are summed over the d axes and averaged over rows. The prefix
 with no features (b_dec alone) has no term. One selection serves all prefixes. L_aux is in the units of L_rec and is not
@@ -17,40 +18,46 @@ difference. There is no factor for few dead features.
 Formulas: Matryoshka SAEs, arXiv 2503.17547; BatchTopK, arXiv 2412.06410; the auxiliary loss, arXiv 2406.04093.
 
 Only the encoder product and, while features are dead, the auxiliary term are dense. With E_g = 2 ω_g (x̂_g − x) / B and
-R_g = Σ_{g' ≥ g} E_g', every gradient is a weighted sum of few rows:
+R_g = Σ_{g' ≥ g} E_g', every gradient is a weighted sum of few rows (∂L/∂h from ∂L/∂a is the activation function's):
 
-    ∂L/∂h_nf = R_{g(f),n} · W_dec[f]         ∂L/∂W_dec[f] = Σ_n h_nf R_{g(f),n}        ∂L/∂b_enc[f] = Σ_n ∂L/∂h_nf
+    ∂L/∂a_nf = R_{g(f),n} · W_dec[f]         ∂L/∂W_dec[f] = Σ_n a_nf R_{g(f),n}        ∂L/∂b_enc[f] = Σ_n ∂L/∂h_nf
     ∂L/∂W_enc[f] = Σ_n ∂L/∂h_nf · x̃_n        ∂L/∂b_dec = Σ_n R_{1,n} − W_encᵀ ∂L/∂b_enc
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
-from sae.selection import Selection, select_largest
+from sae.activation_functions import ActivationFunction, BatchTopK
+from sae.activation_functions.base import Entries, Penalty
+from sae.prefixes import prefix_weights
+from sae.selection import Selection, largest_of_rows
+from sae.sparse import BagSums, Workspace, bag_sums, offsets_of
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The four learned tensors, or their gradients: W_enc (F, d), b_enc (F,), W_dec (F, d), b_dec (d,)."""
+    """The learned tensors, or their gradients: W_enc (F, d), b_enc (F,), W_dec (F, d), b_dec (d,); log_threshold (F,)
+    for an activation function that learns it."""
 
     W_enc: torch.Tensor
     b_enc: torch.Tensor
     W_dec: torch.Tensor
     b_dec: torch.Tensor
+    log_threshold: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one batch gives.
+    """What one batch gives; residual_nd and pre_nf hold until the next step.
 
     Attributes:
         loss: L, a scalar tensor.
         gradient: ∂L of each learned tensor.
-        fired_f: (F,) bool, selected at least once.
+        fired_f: (F,) bool, active at least once.
         cut: smallest kept activation, a scalar tensor; None when nothing was positive.
         residual_nd: x̂_G − x.
         pre_nf: (B, F) pre-activations.
@@ -66,17 +73,18 @@ class StepResult:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The kept activations in row order, and the same in feature order."""
+    """The kept entries in row order, and what brings them into feature order."""
 
-    values_m: torch.Tensor
+    acts_m: torch.Tensor
+    entries: Entries
     rows_m: torch.Tensor
-    features_m: torch.Tensor
     bags_m: torch.Tensor
     """row · G + group: entries of one row and one group lie side by side."""
+    bag_offsets: torch.Tensor
     by_feature_m: torch.Tensor
     """Positions that bring the entries into feature order."""
     feature_offsets_f: torch.Tensor
-    counts_f: torch.Tensor
+    fired_f: torch.Tensor
 
 
 class MatryoshkaObjective:
@@ -86,102 +94,156 @@ class MatryoshkaObjective:
         groups: group sizes in prefix order.
         k: features kept per row, on average over the batch.
         prefix_loss: "mean" or "sum".
+        group_weights: weight of each prefix; empty means 1 each.
         aux_k: dead features used per row; 0 turns the auxiliary loss off.
         aux_alpha: weight of the auxiliary loss.
+        activation: which entries are kept; BatchTopK when None.
     """
 
     def __init__(
-        self, groups: tuple[int, ...], k: int, *, prefix_loss: str = "mean", aux_k: int = 0, aux_alpha: float = 1 / 32
+        self,
+        groups: tuple[int, ...],
+        k: int,
+        *,
+        prefix_loss: str = "mean",
+        group_weights: tuple[float, ...] = (),
+        aux_k: int = 0,
+        aux_alpha: float = 1 / 32,
+        activation: ActivationFunction | None = None,
     ) -> None:
         self._k = k
-        self._n_groups = len(groups)
-        self._omega = 1 / len(groups) if prefix_loss == "mean" else 1.0
+        self._widths = tuple(itertools.accumulate(groups))
+        self._omega_g = prefix_weights(len(groups), prefix_loss, group_weights)
         self._aux_k = aux_k
         self._aux_alpha = aux_alpha
-        self._group_f = torch.repeat_interleave(torch.tensor(groups))
-        # The last cut makes the next selection cheap; it never changes what is selected.
-        self._hint: float | None = None
+        self._activation = activation or BatchTopK()
+        self._space = Workspace()
+        self._table: tuple[tuple[int, ...], torch.Tensor] | None = None
 
     @torch.no_grad()
-    def step(self, weights: Weights, x_nd: torch.Tensor, dead_f: torch.Tensor | None = None) -> StepResult:
+    def step(
+        self,
+        weights: Weights,
+        x_nd: torch.Tensor,
+        dead_f: torch.Tensor | None = None,
+        *,
+        k: float | None = None,
+        widths: tuple[int, ...] | None = None,
+    ) -> StepResult:
         """Loss and gradient of one batch.
 
         Args:
             weights: the learned tensors, in x's floating type.
             x_nd: (B, d) activations.
             dead_f: (F,) bool; None when no feature is dead.
+            k: features kept per row in this step; the constructor's when None.
+            widths: rising prefix widths of this step, as many as there are groups, the last F; the groups' when None.
         """
-        centred_nd = x_nd - weights.b_dec
-        pre_nf = functional.linear(centred_nd, weights.W_enc, weights.b_enc)
-        selection = select_largest(pre_nf, self._k * len(x_nd), self._hint)
-        self._hint = None if selection.cut is None else float(selection.cut)
-        kept = self._kept(pre_nf, selection)
+        widths = self._widths if widths is None else widths
+        k = self._k if k is None else k
+        x_shape, dense_shape = tuple(x_nd.shape), (len(x_nd), len(weights.b_enc))
+        centred_nd = torch.sub(x_nd, weights.b_dec, out=self._space.get("centred", x_shape, x_nd))
+        pre_nf = self._space.get("pre", dense_shape, x_nd)
+        torch.addmm(weights.b_enc, centred_nd, weights.W_enc.T, out=pre_nf)
+        selection = self._activation.select(pre_nf, k, weights.log_threshold)
+        kept = self._kept(pre_nf, selection, k, widths, weights.log_threshold)
 
-        residual_ngd, contribution = self._prefix_residuals(weights, centred_nd, kept)
-        loss = self._omega * _sum_of_squares(residual_ngd) / len(x_nd)
-        # R: the sum of the errors of all prefixes that a group takes part in.
-        suffix_ngd = residual_ngd * (2 * self._omega / len(x_nd))
-        for group in reversed(range(self._n_groups - 1)):
-            suffix_ngd[:, group] += suffix_ngd[:, group + 1]
-        gradient = self._sparse_gradient(weights, centred_nd, kept, suffix_ngd, contribution)
-
-        residual_nd = residual_ngd[:, -1]
+        sums = BagSums(weights.W_dec, kept.entries.features_m, kept.bag_offsets, kept.acts_m)
+        loss, residual_nd, suffix_bd, scale = self._prefix_loss(sums.values, centred_nd, len(widths))
+        grad_acts_m = sums.weights_gradient(suffix_bd).mul_(scale)
+        gradient, penalty = self._sparse_gradient(weights, centred_nd, kept, grad_acts_m, suffix_bd, scale)
+        if penalty is not None:
+            loss = loss + penalty.loss
         if dead_f is not None and self._aux_k > 0:
             aux_loss = self._add_auxiliary(weights, centred_nd, pre_nf, residual_nd, dead_f, gradient)
             loss = loss + self._aux_alpha * aux_loss
         # The encoder sees x − b_dec, so b_dec also gets what reached b_enc, with the opposite sign.
         gradient.b_dec.addmv_(weights.W_enc.T, gradient.b_enc, alpha=-1)
-        return StepResult(loss, gradient, kept.counts_f > 0, selection.cut, residual_nd, pre_nf)
+        return StepResult(loss, gradient, kept.fired_f, selection.cut, residual_nd, pre_nf)
 
-    def _kept(self, pre_nf: torch.Tensor, selection: Selection) -> _Kept:
-        n_features = pre_nf.shape[1]
-        if self._group_f.device != pre_nf.device:
-            self._group_f = self._group_f.to(pre_nf.device)
+    def _kept(
+        self,
+        pre_nf: torch.Tensor,
+        selection: Selection,
+        k: float,
+        widths: tuple[int, ...],
+        log_threshold: torch.Tensor | None,
+    ) -> _Kept:
+        n_rows, n_features = pre_nf.shape
         rows_m = torch.div(selection.flat, n_features, rounding_mode="floor")
         features_m = selection.flat - rows_m * n_features
+        entries = Entries(selection.values, features_m, n_rows, k)
+        acts_m = self._activation.activations(entries, log_threshold)
         # A narrow type sorts several times faster.
-        narrow_m = features_m.to(torch.int16) if n_features <= 1 << 15 else features_m
-        counts_f = torch.bincount(features_m, minlength=n_features)
+        narrow_m = features_m.to(torch.int16) if n_features <= 1 << 15 else features_m.to(torch.int32)
+        feature_offsets_f, counts_f = offsets_of(features_m, n_features)
+        bags_m = rows_m * len(widths) + self._groups_f(widths, pre_nf.device)[features_m]
+        # Entries that only move a threshold have activation 0 and do not count as firing.
+        live_f = counts_f if acts_m is entries.pre_m else torch.bincount(features_m[acts_m > 0], minlength=n_features)
         return _Kept(
-            values_m=pre_nf.reshape(-1)[selection.flat],
+            acts_m=acts_m,
+            entries=entries,
             rows_m=rows_m,
-            features_m=features_m,
-            bags_m=rows_m * self._n_groups + self._group_f[features_m],
+            bags_m=bags_m,
+            bag_offsets=offsets_of(bags_m, n_rows * len(widths))[0],
             by_feature_m=torch.sort(narrow_m, stable=True).indices,
-            feature_offsets_f=counts_f.cumsum(0) - counts_f,
-            counts_f=counts_f,
+            feature_offsets_f=feature_offsets_f,
+            fired_f=live_f > 0,
         )
 
-    def _prefix_residuals(
-        self, weights: Weights, centred_nd: torch.Tensor, kept: _Kept
-    ) -> tuple[torch.Tensor, _Contribution]:
-        """x̂_g − x for every prefix, (B, G, d), and the differentiable sums that made it."""
+    def _groups_f(self, widths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """(F,) int64 group of each feature; the table of the last step serves while the prefixes stay."""
+        if self._table is None or self._table[0] != widths or self._table[1].device != device:
+            sizes = torch.tensor(widths).diff(prepend=torch.zeros(1, dtype=torch.int64))
+            self._table = (widths, torch.repeat_interleave(sizes).to(device))
+        return self._table[1]
+
+    def _prefix_loss(
+        self, sums_bd: torch.Tensor, centred_nd: torch.Tensor, n_prefixes: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+        """From what each group adds to each row, (B · G, d), to the loss and its gradient, in place.
+
+        Returns:
+            L_rec; x̂_G − x, (B, d); and R, (B · G, d), as a tensor and a factor that it still has to be multiplied by.
+        """
         n_rows, d = centred_nd.shape
-        counts = torch.bincount(kept.bags_m, minlength=n_rows * self._n_groups)
-        contribution = _Contribution(weights.W_dec, kept, counts.cumsum(0) - counts)
-        # The backward of the sums does not need them, so they may become the residuals in place.
-        residual_ngd = contribution.sums.detach().view(n_rows, self._n_groups, d)
+        residual_ngd = sums_bd.view(n_rows, n_prefixes, d)
         residual_ngd[:, 0] -= centred_nd
-        for group in range(1, self._n_groups):
+        for group in range(1, n_prefixes):
             residual_ngd[:, group] += residual_ngd[:, group - 1]
-        return residual_ngd, contribution
+        residual_nd = self._space.get("residual", (n_rows, d), centred_nd).copy_(residual_ngd[:, -1])
+
+        # With few features there may be fewer random prefixes than weights; the last one is always that of all.
+        omega_g = self._omega_g[-n_prefixes:]
+        if len(set(omega_g)) == 1:
+            scale = omega_g[0]
+            loss = _sum_of_squares(residual_ngd) * (scale / n_rows)
+        else:
+            scale = 1.0
+            weights_g = residual_ngd.new_tensor(omega_g)
+            loss = torch.dot(residual_ngd.square().sum((0, 2)), weights_g) / n_rows
+            residual_ngd *= weights_g[:, None]
+        for group in reversed(range(n_prefixes - 1)):
+            residual_ngd[:, group] += residual_ngd[:, group + 1]
+        return loss, residual_nd, sums_bd, 2 * scale / n_rows
 
     def _sparse_gradient(
         self,
         weights: Weights,
         centred_nd: torch.Tensor,
         kept: _Kept,
-        suffix_ngd: torch.Tensor,
-        contribution: _Contribution,
-    ) -> Weights:
-        suffix_bd = suffix_ngd.reshape(-1, suffix_ngd.shape[-1])
-        grad_values_m = contribution.values_gradient(suffix_bd)
+        grad_acts_m: torch.Tensor,
+        suffix_bd: torch.Tensor,
+        scale: float,
+    ) -> tuple[Weights, Penalty | None]:
+        grad_pre_m, penalty = self._activation.backward(kept.entries, grad_acts_m, weights.log_threshold)
         order, offsets = kept.by_feature_m, kept.feature_offsets_f
-        sorted_grad_m = grad_values_m[order]
-        W_enc = _bag_sums(kept.rows_m[order], centred_nd, offsets, sorted_grad_m)
-        W_dec = _bag_sums(kept.bags_m[order], suffix_bd, offsets, kept.values_m[order])
-        b_enc = torch.zeros_like(weights.b_enc).index_add_(0, kept.features_m, grad_values_m)
-        return Weights(W_enc, b_enc, W_dec, suffix_ngd[:, 0].sum(0))
+        W_enc = bag_sums(centred_nd, kept.rows_m[order], offsets, grad_pre_m[order])
+        W_dec = bag_sums(suffix_bd, kept.bags_m[order], offsets, kept.acts_m[order].mul_(scale))
+        b_enc = torch.zeros_like(weights.b_enc).index_add_(0, kept.entries.features_m, grad_pre_m)
+        b_dec = suffix_bd.view(len(centred_nd), -1, suffix_bd.shape[1])[:, 0].sum(0).mul_(scale)
+        log_threshold = None if penalty is None else penalty.log_threshold
+        return Weights(W_enc, b_enc, W_dec, b_dec, log_threshold), penalty
 
     def _add_auxiliary(
         self,
@@ -196,47 +258,35 @@ class MatryoshkaObjective:
         dead = torch.nonzero(dead_f).squeeze(1)
         if len(dead) == 0:
             return residual_nd.new_zeros(())
-        acts_nm = pre_nf[:, dead].relu_()
+        narrow = (len(pre_nf), len(dead))
+        acts_nm = torch.index_select(pre_nf, 1, dead, out=self._space.get("dead", narrow, pre_nf)).relu_()
         if self._aux_k < len(dead):
-            top = acts_nm.topk(self._aux_k, dim=1)
-            acts_nm = torch.zeros_like(acts_nm).scatter_(1, top.indices, top.values)
+            _keep_largest(acts_nm, self._aux_k)
         directions_md = weights.W_dec[dead]
         # residual is x̂ − x = −e, so this is ê − e.
-        error_nd = acts_nm @ directions_md + residual_nd
+        error_nd = torch.mm(acts_nm, directions_md, out=self._space.get("error", tuple(residual_nd.shape), pre_nf))
+        error_nd += residual_nd
         loss = _sum_of_squares(error_nd) / len(error_nd)
-        grad_nd = error_nd * (2 * self._aux_alpha / len(error_nd))
-        grad_acts_nm = (grad_nd @ directions_md.T) * (acts_nm > 0)
+        grad_nd = error_nd.mul_(2 * self._aux_alpha / len(error_nd))
+        grad_acts_nm = torch.mm(grad_nd, directions_md.T, out=self._space.get("dead gradient", narrow, pre_nf))
+        grad_acts_nm *= acts_nm > 0
         gradient.W_dec.index_add_(0, dead, acts_nm.T @ grad_nd)
         gradient.W_enc.index_add_(0, dead, grad_acts_nm.T @ centred_nd)
         gradient.b_enc.index_add_(0, dead, grad_acts_nm.sum(0))
         return loss
 
 
-class _Contribution:
-    """Σ value · W_dec[feature] of every (row, group), with the gradient for the values.
-
-    Autograd's backward of the bag takes the dot products without gathering both sides, which is several times faster
-    than writing them out.
-    """
-
-    def __init__(self, W_dec: torch.Tensor, kept: _Kept, offsets: torch.Tensor) -> None:
-        self._values_m = kept.values_m.detach().clone().requires_grad_()
-        with torch.enable_grad():
-            self.sums = functional.embedding_bag(
-                kept.features_m, W_dec.detach(), offsets, mode="sum", per_sample_weights=self._values_m
-            )
-
-    def values_gradient(self, grad_bd: torch.Tensor) -> torch.Tensor:
-        """(m,) gradient of the values, given that of the sums (B·G, d)."""
-        return torch.autograd.grad(self.sums, self._values_m, grad_bd)[0]
+def _keep_largest(acts_nm: torch.Tensor, k: int) -> None:
+    """Set all but the k largest of each row of non-negative acts_nm to zero, in place."""
+    # About half of all pre-activations are negative, so most rows have no more than k to begin with.
+    crowded = torch.nonzero(torch.count_nonzero(acts_nm, dim=1) > k).squeeze(1)
+    if len(crowded):
+        rows_cm = acts_nm[crowded]
+        flat = largest_of_rows(rows_cm, k)
+        kept_cm = torch.zeros_like(rows_cm)
+        kept_cm.view(-1)[flat] = rows_cm.view(-1)[flat]
+        acts_nm[crowded] = kept_cm
 
 
 def _sum_of_squares(x: torch.Tensor) -> torch.Tensor:
     return torch.dot(x.reshape(-1), x.reshape(-1))
-
-
-def _bag_sums(
-    rows_m: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights_m: torch.Tensor
-) -> torch.Tensor:
-    """Σ weight · table[row] over each bag of consecutive entries."""
-    return functional.embedding_bag(rows_m, table, offsets, mode="sum", per_sample_weights=weights_m)

@@ -71,6 +71,24 @@ def auroc_per_feature(scores_nf: ArrayLike, labels_n: ArrayLike) -> NDArray[np.f
     return area_f / (n_positive * n_negative)
 
 
+def auroc_per_label(scores_nf: ArrayLike, labels_nl: ArrayLike) -> NDArray[np.float64]:
+    """(L, F) area of each of F columns for each of L labels over the same rows; NaN where a class is empty.
+
+    The columns are ranked once for all labels, so that many labels cost little more than one.
+    """
+    labels_ln = np.stack([as_labels(labels_n) for labels_n in np.asarray(labels_nl).T])
+    scores = as_scores(scores_nf, labels_ln.shape[1])
+    n_positive_l1 = labels_ln.sum(axis=1, dtype=np.float64)[:, None]
+    pairs_l1 = n_positive_l1 * (labels_ln.shape[1] - n_positive_l1)
+    area_lf = np.empty((len(labels_ln), scores.shape[1]))
+    step = max(1, _CHUNK_ENTRIES // max(1, labels_ln.shape[1]))
+    for start in range(0, scores.shape[1], step):
+        ranks_nf = rankdata(scores[:, start : start + step], axis=0)
+        area_lf[:, start : start + step] = labels_ln.astype(np.float64) @ ranks_nf
+    area_lf -= n_positive_l1 * (n_positive_l1 + 1) / 2
+    return np.where(pairs_l1 > 0, area_lf / np.where(pairs_l1 > 0, pairs_l1, 1), np.nan)
+
+
 def bootstrap_auroc(
     scores_n: ArrayLike, labels_n: ArrayLike, groups_n: ArrayLike, *, n_samples: int = 500, seed: int = 0
 ) -> tuple[float, float]:
@@ -78,31 +96,57 @@ def bootstrap_auroc(
 
     Samples in which a class is empty are left out; (NaN, NaN) when all are.
     """
+    areas_bc = bootstrap_areas(np.asarray(scores_n)[:, None], labels_n, groups_n, n_samples=n_samples, seed=seed)
+    return percentile_interval(areas_bc[:, 0])
+
+
+def bootstrap_areas(
+    scores_nc: ArrayLike, labels_n: ArrayLike, groups_n: ArrayLike, *, n_samples: int = 500, seed: int = 0
+) -> NDArray[np.float64]:
+    """(n_samples, C) areas of C score columns on the same resamples of whole groups; NaN where a class is empty.
+
+    Differences between columns of a row are paired: both were measured on the same patients.
+    """
     labels = as_labels(labels_n)
-    scores = as_scores(np.asarray(scores_n)[:, None], len(labels))[:, 0]
+    scores = as_scores(scores_nc, len(labels))
+    weight_bn = group_weights(groups_n, n_samples=n_samples, seed=seed)
+    if weight_bn.shape[1] != len(labels):
+        raise SAEError(f"{weight_bn.shape[1]} groups for {len(labels)} labels: each row needs its group")
+    if not len(labels):
+        return np.full((n_samples, scores.shape[1]), np.nan)
+    return np.stack([weighted_areas(column_n, labels, weight_bn) for column_n in scores.T], axis=1)
+
+
+def group_weights(groups_n: ArrayLike, *, n_samples: int = 500, seed: int = 0) -> NDArray[np.float64]:
+    """(n_samples, n) how often each row counts in each resample of whole groups with replacement."""
     names, group_n = np.unique(np.asarray(groups_n), return_inverse=True)
-    if len(group_n) != len(labels):
-        raise SAEError(f"{len(group_n)} groups for {len(labels)} labels: each row needs its group")
-    _, level_n = np.unique(scores, return_inverse=True)
-    n_levels = int(level_n.max()) + 1 if len(level_n) else 0
-    generator = np.random.default_rng(seed)
-    areas = []
-    for _ in range(n_samples):
-        drawn = generator.integers(len(names), size=len(names))
-        weight_n = np.bincount(drawn, minlength=len(names))[group_n].astype(float)
-        areas.append(_weighted_area(level_n, labels, weight_n, n_levels))
-    kept = np.array(areas)[~np.isnan(areas)]
+    if not len(names):
+        return np.zeros((n_samples, 0))
+    drawn_bg = np.random.default_rng(seed).integers(len(names), size=(n_samples, len(names)))
+    cell_bg = drawn_bg + np.arange(n_samples)[:, None] * len(names)
+    count_bg = np.bincount(cell_bg.ravel(), minlength=n_samples * len(names)).reshape(n_samples, len(names))
+    return count_bg[:, group_n].astype(np.float64)
+
+
+def percentile_interval(values_b: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap values; those that are NaN are left out, (NaN, NaN) when all are."""
+    values = np.asarray(values_b, dtype=np.float64)
+    kept = values[~np.isnan(values)]
     if not len(kept):
         return float("nan"), float("nan")
-    low, high = np.percentile(kept, [2.5, 97.5])
+    low, high = np.percentile(kept, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 
-def _weighted_area(level_n: NDArray[np.intp], labels_n: Bools, weight_n: Floats, n_levels: int) -> float:
-    positive = np.bincount(level_n[labels_n], weight_n[labels_n], minlength=n_levels)
-    negative = np.bincount(level_n[~labels_n], weight_n[~labels_n], minlength=n_levels)
-    pairs = positive.sum() * negative.sum()
-    if pairs == 0:
-        return float("nan")
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / pairs)
+def weighted_areas(scores_n: Floats, labels_n: Bools, weight_bn: Floats) -> NDArray[np.float64]:
+    """(B,) area with each row counted as often as its weight, (B, n); NaN where a class has no weight."""
+    order = np.argsort(scores_n, kind="stable")
+    ordered = scores_n[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    weights = weight_bn[:, order]
+    positive_bl = np.add.reduceat(weights * labels_n[order], starts, axis=1)
+    negative_bl = np.add.reduceat(weights * ~labels_n[order], starts, axis=1)
+    pairs_b = positive_bl.sum(axis=1) * negative_bl.sum(axis=1)
+    below_bl = np.cumsum(negative_bl, axis=1) - negative_bl / 2
+    area_b = (positive_bl * below_bl).sum(axis=1)
+    return np.where(pairs_b > 0, area_b / np.where(pairs_b > 0, pairs_b, 1), np.nan)

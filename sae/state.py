@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +10,15 @@ from typing import Any
 
 import torch
 
+from sae.activation_functions import activation_function
 from sae.config import SAEConfig, TrainConfig
 from sae.errors import SAEError
 from sae.model import MatryoshkaSAE
 from sae.objective import MatryoshkaObjective, StepResult, Weights
+from sae.prefixes import PrefixSchedule
+from sae.selection import select_largest
 
-_LEARNED = ("W_enc", "b_enc", "W_dec", "b_dec")
+_WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _OUTLIER = 50
 
@@ -44,18 +48,30 @@ class TrainingState:
         self.input_scale = 1.0
         if sae_config.k is None:
             raise SAEError("k = None: training needs the number of features to keep per token")
+        self._k = sae_config.k
+        train_config.check_against(sae_config)
         self.sae = MatryoshkaSAE(replace(sae_config, dtype="float32"))
         self.sae.initialise(train_config.seed)
         self.sae.to(train_config.device)
         self.silent_tokens_f = torch.zeros(sae_config.n_features, dtype=torch.int64, device=train_config.device)
         """Tokens since each feature was last selected."""
-        self.optimizer = torch.optim.Adam([getattr(self.sae, name) for name in _LEARNED], lr=0.0, fused=True)
+        jumps = sae_config.activation == "jumprelu"
+        settings = train_config.jumprelu_settings() if jumps else {}
+        self.activation = activation_function(sae_config.activation, **settings)
+        self.learned = {name: getattr(self.sae, name) for name in _WEIGHTS}
+        """The tensors that Adam moves, by name."""
+        if self.activation.learns_threshold:
+            self.learned["log_threshold"] = torch.nn.Parameter(torch.zeros_like(self.sae.threshold))
+        self.optimizer = torch.optim.Adam(list(self.learned.values()), lr=0.0, fused=True)
+        self.prefixes = PrefixSchedule(sae_config.groups, train_config.prefixes == "random", train_config.seed)
         self.objective = MatryoshkaObjective(
             sae_config.groups,
             sae_config.k,
             prefix_loss=train_config.prefix_loss,
+            group_weights=train_config.group_weights,
             aux_k=train_config.aux_width(sae_config.d),
             aux_alpha=train_config.aux_alpha,
+            activation=self.activation,
         )
 
     @torch.no_grad()
@@ -73,15 +89,26 @@ class TrainingState:
         if self.step == 0:
             self._start_from(x_nd)
         x_nd = x_nd / self.input_scale
+        if self.step == 0 and self.activation.learns_threshold:
+            self.learned["log_threshold"].fill_(self._first_log_threshold(x_nd))
         dead_f = self.silent_tokens_f >= self.train_config.dead_after()
-        weights = Weights(*(getattr(self.sae, name).detach() for name in _LEARNED))
-        result = self.objective.step(weights, x_nd, dead_f if bool(dead_f.any()) else None)
+        weights = Weights(**{name: tensor.detach() for name, tensor in self.learned.items()})
+        result = self.objective.step(
+            weights,
+            x_nd,
+            dead_f if bool(dead_f.any()) else None,
+            k=self.train_config.k_at(self.tokens, self._k),
+            widths=self.prefixes.widths(self.step),
+        )
         loss = float(result.loss)
         if not loss < float("inf"):
             raise SAEError(self._not_finite(loss, batch_nd))
 
         rate = self._descend(result.gradient, len(x_nd))
-        self._follow_threshold(result.cut)
+        if self.activation.learns_threshold:
+            self.sae.threshold.copy_(self.learned["log_threshold"].exp())
+        elif self.activation.follows_cut:
+            self._follow_threshold(result.cut)
         self.silent_tokens_f += len(x_nd)
         self.silent_tokens_f[result.fired_f] = 0
         self.step += 1
@@ -106,10 +133,11 @@ class TrainingState:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors of the state, by name."""
-        named = {f"sae.{name}": getattr(self.sae, name).detach() for name in (*_LEARNED, "threshold")}
+        named = {f"sae.{name}": tensor.detach() for name, tensor in self.learned.items()}
+        named["sae.threshold"] = self.sae.threshold.detach()
         named["silent_tokens"] = self.silent_tokens_f
         moments = self.optimizer.state_dict()["state"]
-        for place, name in enumerate(_LEARNED):
+        for place, name in enumerate(self.learned):
             # Before the first step Adam has no moments yet.
             for moment in _MOMENTS if place in moments else ():
                 named[f"adam.{name}.{moment}"] = moments[place][moment]
@@ -128,13 +156,13 @@ class TrainingState:
         """
         self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])
         self.input_scale = float(numbers["input_scale"])
-        for name in (*_LEARNED, "threshold"):
-            getattr(self.sae, name).copy_(tensors[f"sae.{name}"])
+        for name, tensor in (*self.learned.items(), ("threshold", self.sae.threshold)):
+            tensor.copy_(tensors[f"sae.{name}"])
         self.silent_tokens_f.copy_(tensors["silent_tokens"])
         if self.step:
             moments = {
                 place: {moment: tensors[f"adam.{name}.{moment}"].clone() for moment in _MOMENTS}
-                for place, name in enumerate(_LEARNED)
+                for place, name in enumerate(self.learned)
             }
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -166,6 +194,13 @@ class TrainingState:
             self.input_scale = typical
         self.sae.b_dec.copy_(centre_d / self.input_scale)
 
+    def _first_log_threshold(self, x_nd: torch.Tensor) -> float:
+        """Logarithm of the cut that BatchTopK would make in the first batch: all JumpReLU thresholds start there."""
+        pre_nf = (x_nd - self.sae.b_dec) @ self.sae.W_enc.T + self.sae.b_enc
+        k = self.train_config.k_at(0, self._k)
+        cut = select_largest(pre_nf, max(1, round(k * len(x_nd)))).cut
+        return math.log(max(float(cut) if cut is not None else 0.0, self.train_config.jumprelu_bandwidth))
+
     def _not_finite(self, loss: float, batch_nd: torch.Tensor) -> str:
         bad = int((~torch.isfinite(batch_nd)).any(dim=1).sum())
         if bad:
@@ -180,15 +215,17 @@ class TrainingState:
         """One Adam step on the unit sphere of decoder rows; returns the rate."""
         W_dec = self.sae.W_dec
         remove_parallel(gradient.W_dec, W_dec)
-        parts = [getattr(gradient, name) for name in _LEARNED]
+        parts = [getattr(gradient, name) for name in self.learned]
         clip = self.train_config.grad_clip
         if clip is not None:
             norm = torch.stack([part.norm() for part in parts]).norm()
             scale = (clip / norm.clamp(min=1e-30)).clamp(max=1.0)
-            for part in parts:
-                part.mul_(scale)
-        for name, part in zip(_LEARNED, parts, strict=True):
-            getattr(self.sae, name).grad = part
+            # On a GPU asking whether there is anything to do would cost more than doing it.
+            if scale.device.type != "cpu" or float(scale) < 1:
+                for part in parts:
+                    part.mul_(scale)
+        for tensor, part in zip(self.learned.values(), parts, strict=True):
+            tensor.grad = part
         peak = self.train_config.peak_rate(self.sae_config.n_features)
         rate = peak * self.train_config.rate_factor(self.tokens, n_rows)
         self.optimizer.param_groups[0]["lr"] = rate
@@ -207,7 +244,7 @@ class TrainingState:
     def _measures(self, x_nd: torch.Tensor, result: StepResult, loss: float, rate: float) -> Measures:
         spread = float((x_nd - x_nd.mean(0)).square().sum())
         unexplained = float(result.residual_nd.square().sum())
-        active = int((result.pre_nf > self.sae.threshold).sum())
+        active = int(self.sae.active(result.pre_nf).sum())
         return Measures(
             loss=loss,
             variance_explained=1 - unexplained / spread if spread else float("nan"),

@@ -82,7 +82,11 @@ def import_(
             raise typer.BadParameter("say which cached site the SAE reads", param_hint="--site")
         with opened.writing("interp import"):
             found = import_sae(opened, source, sae, site, roles)
-        typer.echo(f"SAE {sae!r}: {found.n_features} features of width {found.d} at {site}")
+        groups = "/".join(map(str, found.groups))
+        k = "unknown k" if found.k is None else f"k {found.k}"
+        typer.echo(f"SAE {sae!r}: {found.n_features} features of width {found.d} at {site}; {k}, groups {groups}")
+        for note in found.extra.get("notes", ()):
+            typer.echo(f"note: {note}")
     elif labels is not None:
         with opened.writing("interp import"):
             count = import_labels(opened, sae, labels, explainer)

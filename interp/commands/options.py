@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from interp.opening import Opening
     from interp.stages.base import Work
 
+
+def _folder_name(value: str) -> str:
+    if value in ("", ".", "..") or any(sign in value for sign in "/\\:"):
+        raise typer.BadParameter(f"{value!r} must be a plain name of a folder, without slashes and colons")
+    return value
+
+
 RunOption = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run directory.")]
-SAEOption = Annotated[str, typer.Option("--sae", metavar="NAME", help="Which SAE of the run.")]
+SAEOption = Annotated[str, typer.Option("--sae", metavar="NAME", help="Which SAE of the run.", callback=_folder_name)]
 RedoOption = Annotated[bool, typer.Option("--redo", help="Replace what was made with other settings.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything that is drawn.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 …")]

@@ -47,6 +47,10 @@ def train_sae(
             help="Matryoshka groups as shares of the features, first prefix first.  [default: .0625,.0625,.125,.25,.5]",
         ),
     ] = None,
+    activation: Annotated[
+        str,
+        typer.Option("--activation", metavar="RULE", help="batch_topk, topk or jumprelu: which activations count."),
+    ] = "batch_topk",
     tokens: Annotated[
         int, typer.Option("--tokens", metavar="N", min=1, help="Tokens to train on, over as many epochs.")
     ] = 2_000_000,
@@ -82,7 +86,7 @@ def train_sae(
     ] = True,
     redo: RedoOption = False,
 ) -> None:
-    """Train a Matryoshka BatchTopK autoencoder on the cached activations.
+    """Train a Matryoshka autoencoder on the cached activations.
 
     Stopped, it goes on from its newest checkpoint. Settings are written to RUN/sae/NAME/cfg.json, the course of the
     training to metrics.parquet.
@@ -123,6 +127,7 @@ def train_sae(
         seed=seed,
         max_norm_times=max_norm or None,
         live=source,
+        activation=activation,
     )
     with opened.writing("interp train-sae"):
         if not resume:

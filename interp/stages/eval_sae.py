@@ -1,29 +1,24 @@
-"""Stage ``eval-sae``: reconstruction, loss recovered, and the truth table, beside a random-weight control."""
+"""Stage ``eval-sae``: how good an SAE is, every figure beside its control; the file is ``docs/evaluation.md``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from interp.control import control_of
 from interp.files import write_text
-from interp.plain import plain
+from interp.plain import later, plain
 from interp.progress import Progress
 from interp.run import Run, StageResult
+from interp.stability import require_comparable, seeds_command
 from interp.stages.base import Work
 from radiology.errors import InputError
 
-if TYPE_CHECKING:
-    from activations import ActivationStore, StudyIndex
-    from activations.models.base import ReportModel
-    from interp.truth import Source
-    from sae.model import MatryoshkaSAE
-
 STAGE = "eval-sae"
 FILE = "evaluation.json"
-KIND, VERSION = "interp-evaluation", 1
+KIND, VERSION = "interp-evaluation", 2
 
 
 @dataclass(frozen=True)
@@ -34,10 +29,13 @@ class EvalSAEConfig:
         name: SAE of the run.
         findings: label keys of the truth table; empty takes all that the studies are labelled with.
         token_sets: token sets of the truth table; empty takes all.
-        seed: of the halves of patients and of the bootstrap.
-        reconstruction_tokens: at most so many tokens, drawn over the whole store.
+        seed: of the halves of patients, of the bootstrap and of what is drawn.
+        reconstruction_tokens: whole studies are drawn until they hold so many tokens.
         loss_studies: studies for loss recovered; 0 leaves it out.
         control: whether the run's random-weight control is measured beside it.
+        report_studies: studies whose greedy report is written with and without the SAE; 0 leaves it out.
+        absorption: whether splitting and absorption of findings are measured.
+        seeds_of: SAEs of other seeds to compare with; empty leaves stability out.
     """
 
     name: str = "main"
@@ -47,22 +45,27 @@ class EvalSAEConfig:
     reconstruction_tokens: int = 200_000
     loss_studies: int = 48
     control: bool = True
+    report_studies: int = later(16)
+    absorption: bool = later(True)
+    seeds_of: tuple[str, ...] = later(())
 
     def __post_init__(self) -> None:
-        if self.reconstruction_tokens < 1 or self.loss_studies < 0:
-            raise InputError("reconstruction_tokens must be at least 1 and loss_studies at least 0")
+        if self.reconstruction_tokens < 1 or self.loss_studies < 0 or self.report_studies < 0:
+            raise InputError("reconstruction_tokens must be at least 1, loss_studies and report_studies at least 0")
 
 
 def eval_sae(run: Run, config: EvalSAEConfig, work: Work) -> StageResult:
     """Write ``RUN/sae/NAME/evaluation.json``.
 
     Raises:
-        InputError: the control was asked for and has no SAE of this name, or another site or other studies.
+        InputError: the control was asked for and has no SAE of this name, or another site or other studies; or an SAE
+            of ``seeds_of`` cannot be compared.
     """
     control = control_of(run) if config.control else None
     stage = f"train-sae:{config.name}"
     run.require(stage)
-    settings = asdict(config)
+    require_comparable(run, config.name, config.seeds_of)
+    settings = plain(config)
     if control is not None:
         settings["control"] = control.require(stage).config_hash
         _require_alike(run, control, stage)
@@ -73,7 +76,7 @@ def eval_sae(run: Run, config: EvalSAEConfig, work: Work) -> StageResult:
         settings,
         [run.sae_dir(config.name) / FILE],
         lambda progress: _evaluate(run, control, config, progress),
-        after=[stage],
+        after=[stage, *(f"train-sae:{other}" for other in config.seeds_of)],
     )
 
 
@@ -92,133 +95,45 @@ def _require_alike(run: Run, control: Run, stage: str) -> None:
 
 
 def _evaluate(run: Run, control: Run | None, config: EvalSAEConfig, progress: Progress) -> Mapping[str, Any]:
-    from interp.truth import summarise
+    from interp import evaluation
 
-    model = run.model
-    findings = list(config.findings) or _findings(run.study_index)
-    source = _source(run, config.name, model)
-    other = None if control is None else _source(control, config.name, model)
-    truth, known = _truth(run, source, other, findings, config, progress) if findings else ([], [])
-    quality = _reconstruction(run, config, source.site)
-    quality |= _loss(run, model, config, source.site)
-    train = run.config_of(f"train-sae:{config.name}")
+    asked = evaluation.Asked(run, config, progress)
+    stored = asked.on_stored_tokens()
+    there = None if control is None else evaluation.Asked(control, config, progress).on_stored_tokens()
+    quality = stored.reconstruction | asked.loss()
     content = {
         "kind": KIND,
         "version": VERSION,
         "sae": config.name,
-        "site": source.site,
+        "site": asked.site,
         "model": run.require("cache").summary["model"],
         "protocol": {
-            "halves": "patients split by hash; the feature is chosen on one half and measured on the other",
+            "halves": "patients split by hash; features are chosen on one half and measured on the other",
+            "intervals": "95 %, percentiles of 500 resamples of patients (stability: of features)",
             "seed": config.seed,
             "studies": len(run.study_index),
             "labelled_studies": int(run.study_index.frame["labels"].notna().sum()),
-            "trained_on": train["roles"],
+            "trained_on": asked.train["roles"],
         },
         "reconstruction": quality,
-        "control": None if control is None or other is None else _control(control, config, other.site),
-        "truth": truth,
-        "summary": summarise(truth) if truth else {},
-        "detectors": known,
+        "reports": asked.reports(),
+        "control": None if control is None or there is None else evaluation.control_section(control, there),
+        "control_command": None if control is not None else control_command("RUN", config.name),
+        "stability": stored.stability if there is None else evaluation.beside(stored.stability, there.stability),
+        "stability_command": None if config.seeds_of else seeds_command("RUN", config.name),
+        **asked.concepts(control),
     }
     write_text(run.sae_dir(config.name) / FILE, json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n")
-    return {"reconstruction": quality, "summary": content["summary"], "findings": findings}
+    return {"reconstruction": quality, "summary": content["summary"], "findings": asked.findings}
 
 
-def _truth(
-    run: Run, source: Source, other: Source | None, findings: Sequence[str], config: EvalSAEConfig, progress: Progress
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    from interp.truth import TOKEN_SETS, detectors, truth_table
-
-    sets = config.token_sets or tuple(TOKEN_SETS)
-    studies, seed = run.study_index, config.seed
-    truth = truth_table(studies, findings, source, other, token_sets=sets, seed=seed, progress=progress)
-    return truth, detectors(studies, findings, source, seed=seed)
+def discard_older(run: Run, name: str) -> None:
+    """Remove an evaluation that an older version wrote, so that it is made anew with what came since."""
+    path = run.sae_dir(name) / FILE
+    if path.is_file() and json.loads(path.read_text()).get("version", 0) < VERSION:
+        run.discard(f"{STAGE}:{name}")
 
 
-def _findings(studies: StudyIndex) -> list[str]:
-    """Label keys in the phantom's order where studies are phantoms, else all there are."""
-    from radiology.phantom.factors import FINDING_KEYS
-
-    known = set(studies.keys)
-    if "phantom" in studies.terms and known.issuperset(FINDING_KEYS):
-        return list(FINDING_KEYS)
-    return sorted(known)
-
-
-def _source(run: Run, name: str, model: ReportModel) -> Source:
-    from interp.truth import Source
-
-    site = str(run.config_of(f"train-sae:{name}")["site"])
-    return Source(run.activations_dir, site, run.sae_named(name), model.tokenizer)
-
-
-def _control(control: Run, config: EvalSAEConfig, site: str) -> dict[str, Any]:
-    return {
-        "path": control.path.name,
-        "model": control.require("cache").summary["model"],
-        "reconstruction": _reconstruction(control, config, site),
-    }
-
-
-def _reconstruction(run: Run, config: EvalSAEConfig, site: str) -> dict[str, Any]:
-    """Over shuffled tokens of the roles that the SAE was trained on, and for each of these roles alone."""
-    from activations import ActivationStore
-
-    sae = run.sae_named(config.name)
-    train = run.config_of(f"train-sae:{config.name}")
-    limit = run.require(f"train-sae:{config.name}").summary["max_norm"]
-    with ActivationStore(run.activations_dir) as store:
-        roles = train["roles"].split(",")
-        whole = _measure(store, sae, site, roles, limit, config)
-        by_role = {}
-        for role, count in run.require("cache").summary["rows_by_role"].items():
-            if count and _in_roles(role, roles):
-                by_role[role] = _measure(store, sae, site, [role], limit, config)
-    return whole | {"by_role": {role: _short(figures) for role, figures in by_role.items()}}
-
-
-def _measure(
-    store: ActivationStore,
-    sae: MatryoshkaSAE,
-    site: str,
-    roles: Sequence[str],
-    limit: float | None,
-    config: EvalSAEConfig,
-) -> dict[str, Any]:
-    from sae.evaluation import reconstruction
-
-    batches = store.batches(site, 4096, seed=config.seed + 1, roles=roles, max_norm=limit)
-    return reconstruction(sae, _at_most(batches, config.reconstruction_tokens))
-
-
-def _in_roles(role: str, roles: Sequence[str]) -> bool:
-    from activations import parse_roles
-
-    return role.upper() in {one.name for one in parse_roles(roles)}
-
-
-def _short(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: figures[name] for name in ("tokens", "variance_explained", "l0")}
-
-
-def _at_most(batches: Iterable[Any], tokens: int) -> Iterable[Any]:
-    for batch in batches:
-        if tokens <= 0:
-            return
-        yield batch[:tokens]
-        tokens -= len(batch)
-
-
-def _loss(run: Run, model: ReportModel, config: EvalSAEConfig, site: str) -> dict[str, Any]:
-    """Loss recovered; only for sites of the decoder, whose rows are the tokens of the prompt."""
-    from activations import parse_roles
-    from interp.fidelity import loss_recovered, with_report
-
-    if not config.loss_studies or not site.startswith("language."):
-        return {}
-    studies = with_report(run.studies, config.loss_studies)
-    if not studies:
-        return {}
-    roles = parse_roles(run.config_of(f"train-sae:{config.name}")["roles"])
-    return dict(loss_recovered(model, run.sae_named(config.name), site, studies, roles))
+def control_command(run_path: str, name: str) -> str:
+    """The command that makes the control and measures it."""
+    return f"interp eval-sae --run {run_path} --sae {name} --make-control"

@@ -40,6 +40,7 @@ class TrainSAEConfig:
         seed: of the first weights and of the order of the tokens.
         max_norm_times: leave out tokens whose norm is over so many medians of the largest role (attention sinks).
         live: read from the model instead of the disk; None reads the cached rows.
+        activation: which activations count, one of ``sae.config.ACTIVATIONS``.
     """
 
     name: str = "main"
@@ -54,6 +55,7 @@ class TrainSAEConfig:
     seed: int = 0
     max_norm_times: float | None = 10.0
     live: LiveConfig | None = None
+    activation: str = "batch_topk"
 
     def __post_init__(self) -> None:
         if isinstance(self.live, Mapping):  # from run.json
@@ -68,8 +70,9 @@ class TrainSAEConfig:
         return f"{STAGE}:{self.name}"
 
     def settings(self) -> dict[str, Any]:
-        """As it is kept in ``run.json``; a training from the disk says nothing of ``live``."""
-        return {key: value for key, value in asdict(self).items() if key != "live" or value is not None}
+        """As it is kept in ``run.json``; what came later is left out while it has its default."""
+        usual = {"live": None, "activation": "batch_topk"}
+        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
 
 
 def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cpu") -> StageResult:
@@ -116,7 +119,7 @@ def _train(run: Run, config: TrainSAEConfig, progress: Progress, device: str) ->
         with _stream(run, config, store, limit) as stream:
             sae = train(
                 stream.batches,
-                SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups),
+                SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups, activation=config.activation),
                 TrainConfig(
                     n_tokens=config.tokens,
                     batch_size=config.batch_size,

@@ -7,16 +7,14 @@ Encode: relu(W_enc (x − b_dec) + b_enc), kept where strictly above the thresho
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.files import read_json, write_atomically, write_json
-from sae.formats.tensors import RawSAE, fill, load_safetensors, need
+from sae.formats.tensors import RawSAE, check_json, config_from, fill, load_safetensors, only
 from sae.model import MatryoshkaSAE
 
 VERSION = 1
@@ -28,17 +26,14 @@ _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
 
 def write_native(sae: MatryoshkaSAE, folder: Path, extra: dict[str, Any] | None = None) -> None:
     """Write both files, the weights first: a `cfg.json` means that the autoencoder is whole."""
-    header = {
+    header: dict[str, Any] = {
         "version": VERSION,
         "kind": KIND,
         "sae": sae.config.to_dict(),
         "train": sae.training_config,
         "extra": sae.extra if extra is None else extra,
     }
-    try:
-        json.dumps(header, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise SAEError(f"extra = {header['extra']!r}: must hold JSON values only ({error})") from error
+    check_json(header, header["extra"])
     folder.mkdir(parents=True, exist_ok=True)
     state = sae.state_dict()
     tensors = {name: state[name].detach().cpu().contiguous() for name in _TENSORS}
@@ -54,9 +49,9 @@ def read_native(folder: Path) -> MatryoshkaSAE:
     """
     header = read_config(folder)
     source = folder / WEIGHTS_FILE
-    config = SAEConfig.from_dict(header["sae"])
+    config = config_from(folder / CONFIG_FILE, "sae", header["sae"])
     tensors = load_safetensors(source)
-    need(tensors, _TENSORS, source)
+    only(tensors, _TENSORS, source)
     raw = RawSAE(**{name: tensors[name] for name in _TENSORS})
     sae = fill(config, raw, header.get("extra") or {}, source)
     sae.training_config = header.get("train")

@@ -36,7 +36,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_are_those_that_hdf5_reads(plain: Path, start: int, length: int) -> None:
     stop = min(start + length, 230)
     rows = DirectRows([plain], "x")
-    rows.advise(0, start, stop)
     np.testing.assert_array_equal(rows.read(0, start, stop), ROWS_ND[start:stop])
     rows.close()
 
@@ -44,7 +43,6 @@ def test_rows_are_those_that_hdf5_reads(plain: Path, start: int, length: int) ->
 @pytest.mark.parametrize("options", [{"chunks": (32, 3)}, {"chunks": (32, 6), "compression": "gzip"}])
 def test_what_does_not_lie_plainly_is_left_to_hdf5(tmp_path: Path, options: dict) -> None:
     rows = DirectRows([written(tmp_path / "x.h5", **options), tmp_path / "nothing.h5"], "x")
-    rows.advise(0, 0, 5)
     assert rows.read(0, 0, 5) is None
     assert rows.read(1, 0, 5) is None
     assert DirectRows([tmp_path / "x.h5"], "z").read(0, 0, 5) is None

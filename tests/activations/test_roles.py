@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from activations.filters import as_roles
 from activations.roles import ROLE_PRESETS, Role, TokenTable, parse_roles
-from activations.store import as_roles
 from radiology.errors import InputError
 
 

@@ -35,6 +35,20 @@ def test_figures_come_from_the_evaluation_before_the_training_log() -> None:
     assert quality_figures(None, None) == []
 
 
+def test_reports_and_stability_stand_beside_their_yardsticks() -> None:
+    ways = {"sae": {"kept": 0.9}, "ablated": {"kept": 0.2}}
+    measured = {"reconstruction": {}, "reports": {"ways": ways}, "stability": {"same": 0.8, "chance_same": 0.01}}
+    figures = {one["name"]: one["value"] for one in quality_figures(measured, None)}
+    assert figures == {
+        "findings kept in reports": 0.9,
+        "findings kept, mean instead": 0.2,
+        "found by other seeds": 0.8,
+        "found by chance": 0.01,
+    }
+    nothing = {"reconstruction": {}, "reports": None, "stability": None, "control": None}
+    assert quality_figures(nothing, None) == []
+
+
 @pytest.mark.parametrize(
     "evaluation", [None, {}, {"truth": []}, {"truth": "x"}, {"truth": [1]}, {"truth": [{"auroc": 1}]}]
 )

@@ -9,11 +9,12 @@ from activations import open_model
 from activations.models.base import ReportModel
 from activations.roles import Role, parse_roles
 from interp.fidelity import loss_recovered, with_report
+from interp.splicing import Place
 from radiology.phantom.cases import phantom_studies
 from radiology.study import Study
 from sae import MatryoshkaSAE, SAEConfig
 
-ROLES = parse_roles("content")
+ROLES = tuple(parse_roles("content"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def perfect(d: int) -> MatryoshkaSAE:
 
 
 def test_a_perfect_sae_loses_nothing(model: ReportModel, studies: list[Study]) -> None:
-    found = loss_recovered(model, perfect(128), "language.2", studies, ROLES, batch=2)
+    found = loss_recovered(model, perfect(128), Place("language.2", ROLES), studies, batch=2)
     assert found["loss_sae"] == pytest.approx(found["loss_clean"], abs=1e-4)
     assert found["loss_studies"] == 3
     assert found["loss_tokens"] > 30
@@ -45,11 +46,11 @@ def test_a_perfect_sae_loses_nothing(model: ReportModel, studies: list[Study]) -
 
 def test_the_mean_recovers_nothing(model: ReportModel, studies: list[Study]) -> None:
     sae = perfect(128)
-    clean = loss_recovered(model, sae, "language.2", studies, [Role.IMAGE])
+    clean = loss_recovered(model, sae, Place("language.2", (Role.IMAGE,)), studies)
     with torch.no_grad():
         sae.W_dec.zero_()
         sae.b_dec.copy_(_mean_of_image_tokens(model, studies))
-    found = loss_recovered(model, sae, "language.2", studies, [Role.IMAGE])
+    found = loss_recovered(model, sae, Place("language.2", (Role.IMAGE,)), studies)
     assert found["loss_sae"] == pytest.approx(clean["loss_ablated"], abs=1e-4)
 
 
@@ -67,4 +68,4 @@ def _mean_of_image_tokens(model: ReportModel, studies: list[Study]) -> torch.Ten
 
 def test_studies_without_reports_are_refused(model: ReportModel) -> None:
     with pytest.raises(ValueError, match="no study has a report"):
-        loss_recovered(model, perfect(128), "language.2", [], ROLES)
+        loss_recovered(model, perfect(128), Place("language.2", ROLES), [])

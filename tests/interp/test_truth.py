@@ -16,9 +16,11 @@ from activations.roles import Role, TokenTable
 from activations.studies_table import StudyIndex, patient_share
 from activations.writer import StoreWriter, StudyRows
 from interp.pooling import encode_rows, pool
+from interp.problems import Sides, Source
 from interp.run import Run
 from interp.token_sets import before_mention, frontal_tokens, last_prompt_tokens, report_sentences
-from interp.truth import Source, detectors, summarise, truth_table
+from interp.truth import summarise, truth_table
+from interp.truth_detectors import detectors
 from sae import MatryoshkaSAE, SAEConfig
 
 WIDTH, PATCHES, STUDIES = 6, 4, 60
@@ -141,7 +143,7 @@ def test_without_a_control_its_columns_are_empty(planted: Path) -> None:
 
 
 def test_known_detectors(planted: Path) -> None:
-    assert detectors(StudyIndex.read(planted), ["cardiomegaly"], source(planted)) == [
+    assert detectors(StudyIndex.read(planted), ["cardiomegaly"], Sides(STUDIES, source(planted))) == [
         {"feature": 0, "key": "cardiomegaly", "auroc": 1.0}
     ]
 
@@ -187,7 +189,7 @@ def test_text_is_looked_at_only_before_the_finding_is_named(planted: Path) -> No
 
 def test_the_file_holds_every_finding_on_every_token_set(tiny_run: Run) -> None:
     content = json.loads((tiny_run.sae_dir() / "evaluation.json").read_text())
-    assert (content["kind"], content["version"]) == ("interp-evaluation", 1)
+    assert (content["kind"], content["version"]) == ("interp-evaluation", 2)
     assert len(content["truth"]) == 4 * 3
     assert content["control"]["model"]["name"] == "phantom:random"
     for row in content["truth"]:

@@ -10,6 +10,7 @@ import radiology
 from radiology.compare import compare
 from radiology.phantom.factors import Factors, counterfactual, factor_names, sample_factors
 from radiology.phantom.grammar import report_text, write_report
+from tests.radiology.graded import graded_sentences
 
 
 def _reports(n: int) -> list[str]:
@@ -88,6 +89,62 @@ def test_kinds_of_change() -> None:
 
     spread = compare("Left pleural effusion.", "Bilateral pleural effusions.")
     assert [(f.concept, f.side) for f in spread.added] == [("pleural_effusion", "right")]
+
+
+def test_the_order_of_sentences_is_no_difference() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        sentences = list(rng.choice(_SENTENCES, 6, replace=False))
+        assert not compare(" ".join(sentences), " ".join(rng.permutation(sentences)))
+
+
+def test_negating_a_sentence_flips_exactly_its_finding() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        sentences = list(rng.choice(_SENTENCES, 6, replace=False))
+        place = int(rng.integers(6))
+        denied = list(sentences)
+        denied[place] = denied[place].replace("There is a", "There is no").replace("is present", "is not present")
+        change = compare(" ".join(sentences), " ".join(denied))
+        (flipped,) = change.flipped
+        assert (flipped.before.status, flipped.after.status) == ("present", "absent")
+        assert flipped.before.sentence == sentences[place]
+        assert flipped.after.sentence == denied[place]
+        assert (change.added, change.removed, change.changed) == ((), (), ())
+        assert (change.added_sentences, change.removed_sentences) == ((denied[place],), (sentences[place],))
+
+
+def test_swapping_real_sounding_reports_swaps_the_answer() -> None:
+    texts = [sentence.text for held_out in (False, True) for sentence in graded_sentences(held_out)]
+    rng = np.random.default_rng(5)
+    reports = [" ".join(rng.choice(texts, 6)) for _ in range(200)]
+    for before, after in pairwise(reports):
+        assert not compare(before, before)
+        there, back = compare(before, after), compare(after, before)
+        assert (there.added, there.removed) == (back.removed, back.added)
+        for one, other in ((there.flipped, back.flipped), (there.changed, back.changed)):
+            assert {(c.before, c.after, c.fields) for c in one} == {(c.after, c.before, c.fields) for c in other}
+
+
+#: One finding each, none of them twice.
+_SENTENCES = (
+    "There is a small left pleural effusion.",
+    "There is a right apical pneumothorax.",
+    "There is a hiatal hernia.",
+    "There is a nodule in the right upper lobe.",
+    "There is a mass in the left hilum.",
+    "There is a calcified granuloma at the left base.",
+    "There is a fracture of the left clavicle.",
+    "There is a right upper lobe consolidation.",
+    "Mild pulmonary edema is present.",
+    "Left basilar atelectasis is present.",
+    "Cardiomegaly is present.",
+    "Right lower lobe pneumonia is present.",
+    "Thoracic scoliosis is present.",
+    "A left pacemaker is present.",
+    "A right PICC is present.",
+    "Right apical pleural thickening is present.",
+)
 
 
 def test_the_package_offers_the_function_under_the_name_of_its_module() -> None:

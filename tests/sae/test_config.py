@@ -70,6 +70,50 @@ def test_a_bad_training_setting_names_field_value_and_remedy(fields: dict[str, o
     assert str(caught.value).startswith(field)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"group_weights": (1.0, -1.0)}, "group_weights = (1.0, -1.0)"),
+        ({"group_weights": (0.0,)}, "group_weights = (0.0,)"),
+        ({"prefixes": "some"}, "prefixes = 'some'"),
+        ({"k_start": 0}, "k_start = 0"),
+        ({"k_anneal_fraction": 2}, "k_anneal_fraction = 2"),
+        ({"jumprelu_bandwidth": 0}, "jumprelu_bandwidth = 0"),
+        ({"jumprelu_sparsity": float("inf")}, "jumprelu_sparsity = inf"),
+    ],
+)
+def test_a_bad_later_setting_names_field_value_and_remedy(fields: dict[str, object], field: str) -> None:
+    with pytest.raises(SAEError) as caught:
+        TrainConfig(**{"n_tokens": 1000, **fields})  # type: ignore[arg-type]
+    assert str(caught.value).startswith(field)
+    with pytest.raises(SAEError, match="activation = 'relu'"):
+        SAEConfig(d=8, n_features=32, k=4, activation="relu")
+
+
+def test_settings_must_fit_the_autoencoder() -> None:
+    sae = SAEConfig(d=8, n_features=32, k=4, groups=(16, 16))
+    with pytest.raises(SAEError, match="one for each of the 2 groups"):
+        TrainConfig(n_tokens=10, group_weights=(1.0,)).check_against(sae)
+    with pytest.raises(SAEError, match=r"k_start = 33: must be at most n_features \(32\)"):
+        TrainConfig(n_tokens=10, k_start=33).check_against(sae)
+    TrainConfig(n_tokens=10, group_weights=(1.0, 2.0), k_start=32).check_against(sae)
+
+
+def test_fields_that_came_later_leave_older_files_alone() -> None:
+    assert set(SAEConfig(d=8, n_features=32, k=4).to_dict()) == {"d", "n_features", "k", "groups", "dtype"}
+    assert not {"group_weights", "prefixes", "k_start", "jumprelu_bandwidth"} & set(TrainConfig(n_tokens=9).to_dict())
+    config = SAEConfig(d=8, n_features=32, k=4, activation="topk")
+    assert SAEConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    train = TrainConfig(n_tokens=9, group_weights=(1.0, 2.0), prefixes="random", k_start=8)
+    assert TrainConfig.from_dict(json.loads(json.dumps(train.to_dict()))) == train
+
+
+def test_k_falls_linearly_and_then_stays() -> None:
+    config = TrainConfig(n_tokens=1000, k_start=24, k_anneal_fraction=0.2)
+    assert [config.k_at(tokens, 4) for tokens in (0, 50, 100, 200, 900)] == [24, 19, 14, 4, 4]
+    assert TrainConfig(n_tokens=1000).k_at(0, 4) == 4
+
+
 def test_unknown_and_missing_fields_are_refused() -> None:
     with pytest.raises(SAEError, match="unknown field 'kk'"):
         SAEConfig.from_dict({"d": 8, "n_features": 32, "k": 4, "kk": 1})

@@ -67,6 +67,99 @@ def test_loss_and_gradient_are_those_of_the_formula(prefix_loss: str, dead: tupl
         torch.testing.assert_close(getattr(result.gradient, name), getattr(learned, name).grad, atol=1e-12, rtol=1e-10)
 
 
+@pytest.mark.parametrize("widths", [(3, 8, 17), (1, 2, 17), (5, 16, 17), (9, 10, 17)])
+@pytest.mark.parametrize("group_weights", [(), (1.0, 2.0, 4.0), (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("prefix_loss", ["mean", "sum"])
+def test_any_prefixes_weights_and_k_keep_the_gradient_exact(
+    widths: tuple[int, ...], group_weights: tuple[float, ...], prefix_loss: str
+) -> None:
+    weights, x_nd = problem(3)
+    dead_f = torch.arange(N_FEATURES) % 3 == 0
+    objective = MatryoshkaObjective(
+        GROUPS, K, prefix_loss=prefix_loss, group_weights=group_weights, aux_k=2, aux_alpha=0.3
+    )
+    result = objective.step(weights, x_nd, dead_f, k=2.5, widths=widths)
+
+    learned = Weights(*(getattr(weights, name).clone().requires_grad_() for name in NAMES))
+    pre_nf = (x_nd - learned.b_dec) @ learned.W_enc.T + learned.b_enc
+    kept = torch.zeros(pre_nf.numel(), dtype=torch.bool)
+    kept[pre_nf.reshape(-1).relu().topk(round(2.5 * ROWS)).indices] = True
+    acts_nf = pre_nf.relu() * kept.reshape(pre_nf.shape)
+    given = group_weights or (1.0, 1.0, 1.0)
+    total = torch.zeros((), dtype=torch.float64)
+    for weight, width in zip(given, widths, strict=True):
+        recon_nd = learned.b_dec + acts_nf[:, :width] @ learned.W_dec[:width]
+        share = weight / sum(given) if prefix_loss == "mean" else weight
+        total = total + share * (x_nd - recon_nd).pow(2).sum(1).mean()
+    dead_nf = pre_nf.relu() * dead_f
+    aux_nf = dead_nf * torch.zeros_like(dead_nf).scatter(1, dead_nf.topk(2, dim=1).indices, 1.0)
+    total = total + 0.3 * ((x_nd - recon_nd).detach() - aux_nf @ learned.W_dec).pow(2).sum(1).mean()
+    total.backward()
+    torch.testing.assert_close(result.loss, total.detach(), atol=1e-12, rtol=1e-12)
+    for name in NAMES:
+        torch.testing.assert_close(getattr(result.gradient, name), getattr(learned, name).grad, atol=1e-10, rtol=1e-10)
+
+
+def test_ties_and_empty_rows_keep_the_gradient_exact() -> None:
+    # Whole numbers tie everywhere; rows at b_dec itself have no positive entry. Kept are those at the lower position.
+    generator = torch.Generator().manual_seed(5)
+    weights, _ = problem()
+    W_enc = torch.randint(-1, 2, weights.W_enc.shape, generator=generator).double()
+    b_dec = weights.b_dec.round()
+    x_nd = b_dec + torch.randint(-1, 2, (ROWS, D), generator=generator).double()
+    x_nd[::4] = b_dec
+    tied = Weights(W_enc, torch.zeros(N_FEATURES, dtype=torch.float64), weights.W_dec, b_dec)
+    result = MatryoshkaObjective(GROUPS, K).step(tied, x_nd)
+
+    learned = Weights(*(getattr(tied, name).clone().requires_grad_() for name in NAMES))
+    pre_nf = (x_nd - learned.b_dec) @ learned.W_enc.T + learned.b_enc
+    flat = pre_nf.detach().reshape(-1)
+    ranked = sorted((i for i in range(len(flat)) if flat[i] > 0), key=lambda i: (-float(flat[i]), i))
+    assert result.cut is not None
+    assert int((flat == flat[ranked[K * ROWS - 1]]).sum()) > 1
+    kept = torch.zeros(pre_nf.numel(), dtype=torch.float64)
+    kept[ranked[: K * ROWS]] = 1
+    acts_nf = pre_nf * kept.view_as(pre_nf)
+    total, width = torch.zeros((), dtype=torch.float64), 0
+    for size in GROUPS:
+        width += size
+        recon_nd = learned.b_dec + acts_nf[:, :width] @ learned.W_dec[:width]
+        total = total + (x_nd - recon_nd).pow(2).sum(1).mean() / len(GROUPS)
+    total.backward()
+    torch.testing.assert_close(result.loss, total.detach(), atol=1e-10, rtol=1e-10)
+    for name in NAMES:
+        torch.testing.assert_close(getattr(result.gradient, name), getattr(learned, name).grad, atol=1e-10, rtol=1e-10)
+
+
+def test_the_loss_is_dictionary_learnings_with_its_factors_declared() -> None:
+    """Its trainer: the mean over prefixes of w_g · mse_g, w_g = 1/G; the auxiliary loss over the residual's variance.
+
+    So ours (mean) is G times its reconstruction part; its auxiliary part is ours over that variance.
+    """
+    weights, x_nd = problem(2)
+    dead_f = torch.arange(N_FEATURES) % 4 == 1
+    n_dead, alpha = int(dead_f.sum()), 1 / 32
+
+    acts_nf = ((x_nd - weights.b_dec) @ weights.W_enc.T + weights.b_enc).relu()
+    best = acts_nf.flatten().topk(K * ROWS)
+    kept_nf = torch.zeros(acts_nf.numel(), dtype=torch.float64).scatter_(0, best.indices, best.values).view_as(acts_nf)
+    recon_nd, losses = weights.b_dec.expand_as(x_nd), []
+    for acts, rows in zip(kept_nf.split(GROUPS, dim=1), weights.W_dec.split(GROUPS, dim=0), strict=True):
+        recon_nd = recon_nd + acts @ rows
+        losses.append((x_nd - recon_nd).pow(2).sum(-1).mean() * (1 / len(GROUPS)))
+    their_reconstruction = torch.stack(losses).mean()
+    residual_nd = x_nd - recon_nd
+    top = torch.where(dead_f, acts_nf, -torch.inf).topk(min(D // 2, n_dead), dim=-1)
+    aux_nf = torch.zeros_like(acts_nf).scatter_(-1, top.indices, top.values)
+    variance = (residual_nd - residual_nd.mean(0)).pow(2).sum(-1).mean()
+    their_auxiliary = (residual_nd - aux_nf @ weights.W_dec).pow(2).sum(-1).mean() / variance
+
+    without = MatryoshkaObjective(GROUPS, K).step(weights, x_nd).loss
+    with_dead = MatryoshkaObjective(GROUPS, K, aux_k=D // 2, aux_alpha=alpha).step(weights, x_nd, dead_f).loss
+    torch.testing.assert_close(without, len(GROUPS) * their_reconstruction, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(with_dead - without, alpha * variance * their_auxiliary, atol=1e-12, rtol=1e-12)
+
+
 def test_the_formula_by_hand_on_one_row() -> None:
     # x = (3, 4); two features along the axes, one per group; k = 2 keeps both.
     eye, zero = torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)

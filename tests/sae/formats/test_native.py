@@ -69,6 +69,13 @@ def test_a_missing_tensor_is_never_made_up(make_sae: MakeSAE, tmp_path: Path, na
         MatryoshkaSAE.load(tmp_path)
 
 
+def test_a_tensor_of_unknown_meaning_is_not_left_out(make_sae: MakeSAE, tmp_path: Path) -> None:
+    make_sae().save(tmp_path)
+    edit_tensors(tmp_path, lambda tensors: tensors.update(gate=torch.zeros(48)))
+    with pytest.raises(SAEError, match="also holds 'gate'"):
+        MatryoshkaSAE.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["W_enc", "b_enc", "W_dec", "b_dec", "threshold"])
 def test_nan_is_refused_by_tensor(make_sae: MakeSAE, tmp_path: Path, name: str) -> None:
     make_sae().save(tmp_path)

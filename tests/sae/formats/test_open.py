@@ -31,3 +31,13 @@ def test_a_folder_without_one_says_what_was_found_and_wanted(tmp_path: Path) -> 
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(SAEError, match=r"found: readme\.txt.*ae\.pt"):
         open_sae(tmp_path)
+
+
+def test_the_only_one_below_a_folder_is_opened_and_of_several_one_must_be_named(
+    make_sae: MakeSAE, tmp_path: Path
+) -> None:
+    write_dictionary_learning(make_sae(), tmp_path / "layer_15" / "x2")
+    assert open_sae(tmp_path).n_features == 48
+    write_saelens(make_sae(), tmp_path / "layer_15" / "x4")
+    with pytest.raises(SAEError, match=r"2 autoencoders .* one of: layer_15/x2, layer_15/x4"):
+        open_sae(tmp_path)
