@@ -124,9 +124,8 @@ class SafetensorsFiles:
         yield memoryview(len(text).to_bytes(8, "little") + text)
         for array in self._arrays:
             for block in blocks(array):
-                yield (
-                    memoryview(np.ascontiguousarray(block, array.on_disk)).cast("B") if block.size else memoryview(b"")
-                )
+                if block.size:  # memory of no size has no bytes
+                    yield np.ascontiguousarray(block, array.on_disk).data.cast("B")
 
 
 class NpyFiles:
@@ -156,7 +155,7 @@ class NpyFiles:
                 file.seek(len(self._header(array)) + first * array.row_bytes)
             for block in blocks(array):
                 with storage_errors(path):
-                    file.write(np.ascontiguousarray(block, array.on_disk))
+                    file.write(np.ascontiguousarray(block, array.on_disk).data)
             with storage_errors(path):
                 file.flush()
                 os.fsync(file.fileno())

@@ -70,7 +70,7 @@ class _Column:
         self._dataset.resize(start + rows, axis=0)
         now = np.ascontiguousarray(values[:rows], self._dataset.dtype)
         self._put(start, now)
-        self.digest.update(now)
+        self.digest.update(now.data)
         self._waiting = [values[rows:].copy()] if rows < len(values) else []
         self._waiting_rows -= rows
 
@@ -211,7 +211,7 @@ def dataset_digest(dataset: h5py.Dataset) -> str:
     digest = xxhash.xxh3_128()
     step = (dataset.chunks or (1024,))[0]
     for start in range(0, dataset.shape[0], step):
-        digest.update(np.ascontiguousarray(dataset[start : start + step]))
+        digest.update(np.ascontiguousarray(dataset[start : start + step]).data)
     return _told(digest)
 
 
