@@ -29,7 +29,7 @@ from activations.studies_files import FILE_NAME, read_records
 from radiology.errors import InputError
 
 FORMAT, VERSION = "activation-export", 1
-NOTE = "export.json"
+NOTE, LOCK = "export.json", ".export.lock"
 FORMS = ("safetensors", "npy")
 Progress = Callable[[int, int], None]
 #: Room for headers and for ``export.json``, a file.
@@ -146,20 +146,21 @@ def export(plan: ExportPlan, out: Path, progress: Progress = lambda done, total:
     begun = _begun(plan, out)
     if begun is not None and begun["complete"]:
         _require_files(out, begun["files"])
+        (out / LOCK).unlink(missing_ok=True)  # of a process that was killed after its last word
         return False
     done = 0 if begun is None else int(begun["shards_done"])
     left = sum(rows for _, rows in plan.shards[done:])
     require_room(out, round(plan.bytes * left / plan.rows), f"the export of {left:,} rows")
     with storage_errors(out):
         make_folder(out)
-    with exclusive(out / ".export.lock", wait=False) as alone:
+    with exclusive(out / LOCK, wait=False) as alone:
         if not alone:
             raise InputError(f"{out}: another process is writing this export; wait for it or end it first")
         if _begun(plan, out) is None:
             _note(plan, out, [], 0)
         _write(plan, out, progress)
         with storage_errors(out):
-            (out / ".export.lock").unlink(missing_ok=True)
+            (out / LOCK).unlink(missing_ok=True)
     return True
 
 
@@ -220,7 +221,8 @@ def _begun(plan: ExportPlan, out: Path) -> dict[str, Any] | None:
     """``export.json`` of this very export; None if ``out`` is empty; InputError if it is something else."""
     note = out / NOTE
     if not note.exists():
-        if out.exists() and (not out.is_dir() or any(path.name != ".export.lock" for path in out.iterdir())):
+        ours = (LOCK, temporary_name(note).name)  # of a process that was killed before it wrote anything
+        if out.exists() and (not out.is_dir() or any(path.name not in ours for path in out.iterdir())):
             raise InputError(f"{out}: there is something already, of no export; choose a new or an empty folder")
         return None
     try:

@@ -80,7 +80,7 @@ def _show(found: dict[str, Any]) -> None:
     typer.echo(f"model {found['model']} ({found['fingerprint']}), {found['mode']}, {found['dtype']}")
     typer.echo(
         f"{found['rows']} rows of {found['studies']} studies of {found['patients']} patients in {found['shards']} "
-        f"shards, {found['bytes'] / 1e6:.1f} MB"
+        f"shard{'' if found['shards'] == 1 else 's'}, {found['bytes'] / 1e6:.1f} MB"
     )
     out = console()
     for site in found["sites"]:
@@ -138,7 +138,7 @@ def verify(run: StoreOption) -> None:
     from radiology.errors import InputError
 
     folder = store_folder(run)
-    with Reporter().stage("checking shards") as progress:
+    with Reporter().stage("Checking shards") as progress:
         found = list(damages(folder, progress))
     for line in found:
         typer.echo(line)
@@ -230,7 +230,7 @@ def export(
         with_credentialed_data=with_credentialed_data,
     )
     reporter = Reporter()
-    with reporter.stage(f"exporting {planned.rows:,} rows, {size(planned.bytes)}") as progress:
+    with reporter.stage(f"Exporting {planned.rows:,} rows, {size(planned.bytes)}") as progress:
         written = export(planned, out, progress)
     typer.echo(
         f"{planned.rows} tokens of {planned.settings['studies']} studies in {out}{'' if written else ', as before'}"
