@@ -93,10 +93,11 @@ class Plan:
     def read(self, blocks: np.ndarray, source: Source, rows_nd: np.ndarray, readers: Executor) -> PoolRows:
         """Begin to read the rows of :meth:`row_numbers` into ``rows_nd``, which has room for them."""
         numbers = np.sort(blocks)
-        ends = np.cumsum(self.counts[numbers])
+        counts = self.counts[numbers]
+        ends = np.cumsum(counts)
         parts = [
-            readers.submit(self._read_block, source, *self.blocks[number].tolist(), rows_nd[end - count : end])
-            for number, end, count in zip(numbers, ends, self.counts[numbers], strict=True)
+            readers.submit(self._read_block, source, int(first), int(last), rows_nd[end - count : end])
+            for (first, last), end, count in zip(self.blocks[numbers], ends, counts, strict=True)
         ]
         return PoolRows(rows_nd, rows_nd[: ends[-1]], parts)
 

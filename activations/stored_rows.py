@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class StoredRows:
             return rows_nd
         return self._shards.read(shard, f"sites/{site}", slice(start - base, stop - base))
 
-    def in_order(self, site: str, spans: Sequence[Span]) -> Iterator[np.ndarray]:
+    def in_order(self, site: str, spans: Sequence[Span]) -> Generator[np.ndarray, None, None]:
         """The rows of each span, (n, d), one after the other; threads read the next one meanwhile.
 
         In memory are two spans. A span's memory is used again for the span after the next: copy what is to be kept.

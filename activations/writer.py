@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -199,7 +199,7 @@ class StoreWriter:
                     path.unlink()
 
 
-def _one_ahead(make: Callable[[StudyRows], Columns], studies: Sequence[StudyRows]) -> Iterator[Columns]:
+def _one_ahead(make: Callable[[StudyRows], Columns], studies: Sequence[StudyRows]) -> Generator[Columns, None, None]:
     """What is made of each study; a thread makes the next one while this one is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="store-columns") as worker:
         waiting: deque[Future[Columns]] = deque()

@@ -130,10 +130,10 @@ class Truth:
             self.sparse += [asdict(row) for row in self._sparse_rows(problem)]
 
     def _row(self, problem: Problem) -> TruthRow:
-        about = (problem.finding, problem.tokens, problem.pool)
-        counts = {"positives": problem.positives, "negatives": problem.negatives}
+        about: dict[str, Any] = {"finding": problem.finding, "tokens": problem.tokens, "pool": problem.pool}
+        about |= {"positives": problem.positives, "negatives": problem.negatives}
         if problem.main is None:
-            return TruthRow(*about, **counts, note=problem.note)  # type: ignore[arg-type]
+            return TruthRow(**about, note=problem.note)
         split, seed = problem.split, self.seed
         best = best_single_feature(problem.features(problem.main), *split, seed=seed)
         probe = linear_probe_auroc(problem.residual(problem.main), *split, seed=seed)
@@ -147,7 +147,7 @@ class Truth:
         drawn = self._draw((problem.tokens,), problem, scores)
         low, high = drawn["auroc"]
         return TruthRow(
-            *about,
+            **about,
             feature=best.feature,
             auroc=best.auroc,
             low=low,
@@ -156,7 +156,6 @@ class Truth:
             probe=probe.auroc,
             probe_low=drawn["probe"][0],
             probe_high=drawn["probe"][1],
-            **counts,
             **values,
             **self._against(drawn, best.auroc, other.auroc if problem.control is not None else None),
         )
@@ -198,7 +197,7 @@ class Truth:
         return {name: percentile_interval(area_b) for name, area_b in areas.items()}
 
     @staticmethod
-    def _against(drawn: Mapping[str, tuple[float, float]], ours: float, random: float | None) -> dict[str, float]:
+    def _against(drawn: Mapping[str, tuple[float, float]], ours: float, random: float | None) -> dict[str, Any]:
         if random is None:
             return {}
         (low, high), (gain_low, gain_high) = drawn["random"], drawn["gain"]
