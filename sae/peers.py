@@ -50,6 +50,10 @@ class Peers:
         _reached(lambda: dist.all_gather(found, mine))
         return [int(one) for one in found]
 
+    def meet(self) -> None:
+        """Go on when all have come here: who has sent its part may leave only when the others have taken it."""
+        self.each(0)
+
     def gather(self, tensor_m: torch.Tensor) -> list[torch.Tensor]:
         """The one-dimensional tensors of all processes, by rank; their lengths may differ."""
         lengths = self.each(len(tensor_m))

@@ -121,7 +121,8 @@ def train_several(
     failures: dict[Path, SAEError] = {}
     if members:
         _Loop(members, trained, failures, progress, peers).run(batches)
-        told(lambda: None)  # what process 0 has written is there now
+        if peers is not None:
+            peers.meet()  # what process 0 has written is there now
     here = {folder: sae or MatryoshkaSAE.load(folder) for folder, sae in trained.items()}
     if failures:
         raise SomeFailedError(failures, here) from next(iter(failures.values()))
@@ -176,6 +177,8 @@ class _Loop:
                     stop = self._stop(signals.received)
                     if stop is not None:
                         self._save()
+                        if self._peers is not None:
+                            self._peers.meet()
                         act_on(stop)
                 self._report(at_once=True)
             except (KeyboardInterrupt, SystemExit):
