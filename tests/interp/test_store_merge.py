@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 
 from interp import cli
 from interp.plain import restored
+from interp.progress import Reporter
 from interp.run import Run
+from interp.stages.base import Work
 from interp.stages.cache import CacheConfig
+from interp.stages.eval_sae import EvalSAEConfig, eval_sae
+from interp.stages.index import IndexConfig, index
 
 SITE = "language.1"
 
@@ -63,10 +68,12 @@ def test_it_can_be_trained_on_evaluated_and_indexed(merged: Path) -> None:
     run = ["--run", str(merged)]
     train = ["--expansion", "1", "--k", "4", "--tokens", "2000", "--batch-size", "512"]
     assert cli.run(["train-sae", *run, *train]) == 0
-    assert cli.run(["eval-sae", *run]) == 0
-    assert cli.run(["index", *run]) == 0
-    evaluation = json.loads((merged / "sae" / "main" / "evaluation.json").read_text())
-    assert evaluation["sae"] == "main"
+    made, work = Run.open(merged), Work(Reporter(io.StringIO()))
+    with made.writing("the test"):
+        eval_sae(made, EvalSAEConfig(findings=("cardiomegaly",), loss_studies=2), work)
+        index(made, IndexConfig(contexts_per_kind=2), work)
+    assert json.loads((merged / "sae" / "main" / "evaluation.json").read_text())["sae"] == "main"
+    assert len(made.features_of("main")) > 0
 
 
 def test_again_it_is_done_and_caching_over_it_is_refused(
