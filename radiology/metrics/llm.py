@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 _WORTH_RETRYING = frozenset({408, 409, 425, 429})
 #: How servers refuse a response format that they do not know.
 _FORMAT_UNKNOWN = frozenset({400, 422})
+#: Characters of a bad answer that are shown to the model again; a runaway answer would fill its context.
+_SHOWN_AGAIN = 2000
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class ChatServer:
         attempts: tries of one call before it counts as failed.
         backoff_s: wait before the second try; doubled before each further one.
         timeout_s: of one try.
+        max_tokens: of one answer. Without a limit a small model repeats itself within the form asked for until its
+            context is full.
 
     The key comes from the environment variable OPENAI_API_KEY and is never written down.
 
     Raises:
-        InputError: the address is no http(s) URL, or no model is named.
+        InputError: the address is no http(s) URL, no model is named, or nothing could be answered.
     """
 
     base_url: str
@@ -53,6 +57,7 @@ class ChatServer:
     attempts: int = 3
     backoff_s: float = 1.0
     timeout_s: float = 120.0
+    max_tokens: int = 2048
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
@@ -65,6 +70,8 @@ class ChatServer:
             raise InputError("model: name the language model as its server does")
         if self.attempts < 1:
             raise InputError(f"attempts: {self.attempts}; there must be at least one")
+        if self.max_tokens < 1:
+            raise InputError(f"max_tokens: {self.max_tokens}; an answer has at least one")
 
     @property
     def is_local(self) -> bool:
@@ -78,7 +85,7 @@ class ChatServer:
 
 @dataclass(frozen=True)
 class Call:
-    """One call. ``error`` is ``None`` when an answer came, whatever it was worth."""
+    """One call. ``error`` is ``None`` when a whole answer came, whatever it was worth; one that was cut has both."""
 
     prompt_hash: str
     model: str
@@ -185,14 +192,15 @@ class ChatClient:
                 return read(_json_in(call.answer))
             except (ValueError, TypeError, KeyError) as error:
                 problem = f"That is not valid ({error}). Answer again with the JSON object asked for and nothing else."
-                asked = [*asked, {"role": "assistant", "content": call.answer}, {"role": "user", "content": problem}]
+                shown_again = {"role": "assistant", "content": call.answer[:_SHOWN_AGAIN]}
+                asked = [*asked, shown_again, {"role": "user", "content": problem}]
         return None
 
     def _call(self, messages: Messages, schema: dict[str, Any], purpose: str) -> Call:
         key = prompt_hash(self.server.model, messages, schema)
         call = self._record.answered(key)
         for attempt in range(self.server.attempts):
-            if call is not None and call.error is None:
+            if call is not None and call.answer is not None:
                 break
             if attempt:
                 self._sleep(self.server.backoff_s * 2 ** (attempt - 1))
@@ -213,9 +221,10 @@ class ChatClient:
                 model=model,
                 messages=list(messages),  # type: ignore[arg-type]
                 temperature=0.0,
+                max_tokens=self.server.max_tokens,
                 **more,
             )
-            text = reply.choices[0].message.content if reply.choices else None
+            choice = reply.choices[0] if reply.choices else None
         except openai.APIStatusError as error:
             status = error.status_code
             call = self._record.append(Call(key, model, purpose, None, f"HTTP {status}", time=_now()))
@@ -232,7 +241,9 @@ class ChatClient:
             return self._record.append(Call(key, model, purpose, None, type(error).__name__, time=_now()))
         used = reply.usage
         counts = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
-        return self._record.append(Call(key, model, purpose, text or "", None, *counts, time=_now()))
+        text = (choice.message.content if choice else None) or ""
+        cut = f"cut at {self.server.max_tokens} tokens" if choice and choice.finish_reason == "length" else None
+        return self._record.append(Call(key, model, purpose, text, cut, *counts, time=_now()))
 
 
 def prompt_hash(model: str, messages: Messages, schema: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def serving(answer: Answer) -> Iterator[ChatServerState]:
             asked = [message["content"] for message in request["messages"] if message["role"] == "user"]
             purpose = "phrases" if '"report"' in asked[0] else "entailment"
             reply = state.answer(json.loads(asked[0]), purpose)
-            status, text = (reply, "{}") if isinstance(reply, int) else (200, _chat(reply))
+            status, text = (reply, "{}") if isinstance(reply, int) else (200, _chat(reply, request.get("max_tokens")))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
@@ -64,8 +64,12 @@ def by_words(asked: dict[str, Any], purpose: str) -> str:
     return json.dumps({"entailed": bool(found), "evidence": found})
 
 
-def _chat(text: str) -> str:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+def _chat(text: str, max_tokens: int | None) -> str:
+    """A reply in the OpenAI form; a token is a word here, and an answer that is longer than allowed is cut."""
+    words = text.split(" ")
+    cut = max_tokens is not None and len(words) > max_tokens
+    message = {"role": "assistant", "content": " ".join(words[:max_tokens])}
+    choice = {"index": 0, "finish_reason": "length" if cut else "stop", "message": message}
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
     return json.dumps(
         {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}

@@ -88,6 +88,20 @@ def test_words_around_the_json_do_no_harm() -> None:
         assert LLMEntailment(client_of(state)).judge("Edema.", PREMISES) == Verdict(False)
 
 
+def test_an_answer_without_end_is_cut_and_costs_two_calls(tmp_path: Path) -> None:
+    """As small models give them: the form asked for, filled with the same sentence for ever."""
+    endless = '{"entailed": true, "evidence": [' + '"the lungs are clear.", ' * 2000
+    record = tmp_path / "calls.jsonl"
+    with serving(scripted(endless)) as state:
+        assert LLMEntailment(client_of(state, record, max_tokens=500)).judge("Edema.", PREMISES).failed
+    assert [request["max_tokens"] for request in state.requests] == [500, 500]
+    assert sum(len(message["content"]) for message in state.requests[1]["messages"][2:]) < 3000
+    assert [json.loads(line)["error"] for line in record.read_text().splitlines()] == ["cut at 500 tokens"] * 2
+    with serving(by_words) as state:  # with more room it is asked again
+        assert not LLMEntailment(client_of(state, record, max_tokens=5000)).judge("Edema.", PREMISES).failed
+        assert len(state.requests) == 1
+
+
 def test_faults_of_the_server_are_tried_again() -> None:
     good = json.dumps({"entailed": False, "evidence": []})
     with serving(scripted(500, 429, good)) as state:
