@@ -107,10 +107,10 @@ class CallRecord:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._answers = {call.prompt_hash: call for call in _read(path) if call.error is None} if path else {}
+        self._answers = {call.prompt_hash: call for call in _read(path) if call.answer is not None} if path else {}
 
     def answered(self, prompt_hash: str) -> Call | None:
-        """The answer to a prompt, if there is one."""
+        """The answer to a prompt, whole or cut, if there is one."""
         return self._answers.get(prompt_hash)
 
     def append(self, call: Call) -> Call:
@@ -125,7 +125,7 @@ class CallRecord:
                     file.write((json.dumps(asdict(call), ensure_ascii=False) + "\n").encode())
                     file.flush()
                     os.fsync(file.fileno())
-            if call.error is None:
+            if call.answer is not None:
                 self._answers[call.prompt_hash] = call
         return call
 
@@ -162,7 +162,7 @@ class ChatClient:
             )
 
         self.server, self._record, self._sleep = server, record, sleep
-        self._structured = True
+        self._structured, self._cut = True, f"cut at {server.max_tokens} tokens"
         key = os.environ.get(KEY_VARIABLE, "")
         if not key and not server.is_local:
             raise InputError(f"{server.base_url} is not on this machine and {KEY_VARIABLE} is not set")
@@ -199,6 +199,8 @@ class ChatClient:
     def _call(self, messages: Messages, schema: dict[str, Any], purpose: str) -> Call:
         key = prompt_hash(self.server.model, messages, schema)
         call = self._record.answered(key)
+        if call is not None and call.error not in (None, self._cut):  # one that was cut may go on with more room
+            call = None
         for attempt in range(self.server.attempts):
             if call is not None and call.answer is not None:
                 break
@@ -242,7 +244,7 @@ class ChatClient:
         used = reply.usage
         counts = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
         text = (choice.message.content if choice else None) or ""
-        cut = f"cut at {self.server.max_tokens} tokens" if choice and choice.finish_reason == "length" else None
+        cut = self._cut if choice and choice.finish_reason == "length" else None
         return self._record.append(Call(key, model, purpose, text, cut, *counts, time=_now()))
 
 

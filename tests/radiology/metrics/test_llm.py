@@ -93,7 +93,8 @@ def test_an_answer_without_end_is_cut_and_costs_two_calls(tmp_path: Path) -> Non
     endless = '{"entailed": true, "evidence": [' + '"the lungs are clear.", ' * 2000
     record = tmp_path / "calls.jsonl"
     with serving(scripted(endless)) as state:
-        assert LLMEntailment(client_of(state, record, max_tokens=500)).judge("Edema.", PREMISES).failed
+        for _ in range(2):  # the second time from the record
+            assert LLMEntailment(client_of(state, record, max_tokens=500)).judge("Edema.", PREMISES).failed
     assert [request["max_tokens"] for request in state.requests] == [500, 500]
     assert sum(len(message["content"]) for message in state.requests[1]["messages"][2:]) < 3000
     assert [json.loads(line)["error"] for line in record.read_text().splitlines()] == ["cut at 500 tokens"] * 2
