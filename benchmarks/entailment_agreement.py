@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -79,9 +78,7 @@ def same_words(phrase: str, premises: Sequence[str]) -> Verdict:
 
 def measured(judge: Judge, pairs: list[list[Graded]]) -> dict[str, Any]:
     """Accuracy and F1 of "entailed" with intervals, failures, and every judgement of a judge."""
-    start = time.perf_counter()
     verdicts = [[judge(phrase, premises) for phrase, premises, _ in pair] for pair in pairs]
-    seconds = time.perf_counter() - start
     counts = np.array([_counts(*both) for both in zip(verdicts, pairs, strict=True)])
     return {
         **{
@@ -90,7 +87,6 @@ def measured(judge: Judge, pairs: list[list[Graded]]) -> dict[str, Any]:
         },
         "called entailed": int(counts[:, 2].sum()),
         "failed": sum(verdict.failed for pair in verdicts for verdict in pair),
-        "seconds": round(seconds, 3),
         "judgements": ["".join("f" if v.failed else "-+"[v.entailed] for v in pair) for pair in verdicts],
     }
 
