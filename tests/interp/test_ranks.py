@@ -151,6 +151,7 @@ def test_a_full_disk_and_a_killed_first_process_lose_nothing(tmp_path: Path, fol
     same(run, alone)
 
 
+@pytest.mark.long
 def test_what_one_process_cannot_use_ends_all_with_one_message(tmp_path: Path, folder: Path) -> None:
     start = time.monotonic()
     ended = torchrun(tmp_path, [*arguments(tmp_path / "r", folder), "--strict"])

@@ -64,6 +64,7 @@ def test_it_is_the_run_of_one_command_over_all_sources(
     assert "sound" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_it_can_be_trained_on_evaluated_and_indexed(merged: Path) -> None:
     run = ["--run", str(merged)]
     train = ["--expansion", "1", "--k", "4", "--tokens", "2000", "--batch-size", "512"]
