@@ -14,6 +14,7 @@ import ctypes
 import mmap
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class DirectRows:
         self._past: dict[int, bool] = {}
         self._lock = threading.Lock()
         self._threads = threading.local()
-        self._opened: list[_Files] = []
+        self._opened: weakref.WeakSet[_Files] = weakref.WeakSet()
 
     def read(self, shard: int, start: int, stop: int, into_nd: np.ndarray | None = None) -> np.ndarray | None:
         """Rows start … stop − 1 of one shard, (n, d), as stored.
@@ -70,11 +71,13 @@ class DirectRows:
         if layout is None or not 0 <= start <= stop <= layout.shape[0]:
             return None
         rows_nd = np.empty((stop - start, layout.shape[1]), layout.dtype) if into_nd is None else into_nd
-        files = self._files()
-        for offset, first, last in _pieces(layout, start, stop):
-            if not files.read(shard, past_memory, offset, rows_nd[first:last]):
-                return None
-        return rows_nd
+        pieces = [(offset, rows_nd[first:last]) for offset, first, last in _pieces(layout, start, stop)]
+        if past_memory:
+            try:
+                return rows_nd if self._files().read_all(shard, True, pieces) else None
+            except OSError:  # some file systems open such a file and then refuse to read it
+                self._past[shard] = False
+        return rows_nd if self._files().read_all(shard, False, pieces) else None
 
     def close(self) -> None:
         """Close the files; they are opened again when needed."""
@@ -88,7 +91,7 @@ class DirectRows:
         if found is None:
             found = self._threads.files = _Files(self._paths)
             with self._lock:
-                self._opened.append(found)
+                self._opened.add(found)
         return found
 
     def _layout(self, shard: int) -> _Layout | None:
@@ -108,12 +111,17 @@ class DirectRows:
 
 
 class _Files:
-    """Open files of one thread, the least recently used closed first."""
+    """Open files of one thread, the least recently used closed first, and all when the thread has ended."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        self._open: OrderedDict[int, int] = OrderedDict()
+        self._open: OrderedDict[tuple[int, bool], int] = OrderedDict()
+        weakref.finalize(self, _close_all, self._open)
         self._bounce = mmap.mmap(-1, ALIGNMENT)
+
+    def read_all(self, number: int, past_memory: bool, pieces: Sequence[tuple[int, np.ndarray]]) -> bool:
+        """Fill each place with the bytes at its offset; False if the file ends before."""
+        return all(self.read(number, past_memory, offset, place_nd) for offset, place_nd in pieces)
 
     def read(self, number: int, past_memory: bool, offset: int, place_nd: np.ndarray) -> bool:
         """Fill ``place_nd`` with the bytes at ``offset``; False if the file ends before."""
@@ -132,17 +140,22 @@ class _Files:
         return True
 
     def close(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
+        _close_all(self._open)
 
     def _file(self, number: int, past_memory: bool) -> int:
-        if number in self._open:
-            self._open.move_to_end(number)
+        key = number, past_memory
+        if key in self._open:
+            self._open.move_to_end(key)
         else:
             while len(self._open) >= OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
-            self._open[number] = os.open(self._paths[number], os.O_RDONLY | (os.O_DIRECT if past_memory else 0))
-        return self._open[number]
+            self._open[key] = os.open(self._paths[number], os.O_RDONLY | (os.O_DIRECT if past_memory else 0))
+        return self._open[key]
+
+
+def _close_all(files: OrderedDict[tuple[int, bool], int]) -> None:
+    while files:
+        os.close(files.popitem()[1])
 
 
 def _can_read_past(path: Path) -> bool:

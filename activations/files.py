@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,8 +112,7 @@ def _lock(descriptor: int, wait: bool) -> bool:
 
 def _send(descriptor: int) -> None:
     """Begin to write a file's new contents to the disk, where the system can be asked for it (Linux)."""
-    send = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if send is not None:
+    if sys.platform == "linux" and (send := getattr(ctypes.CDLL(None), "sync_file_range", None)) is not None:
         send(ctypes.c_int(descriptor), ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 

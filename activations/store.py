@@ -122,7 +122,7 @@ class ActivationStore:
     ) -> Iterator[Chunk]:
         """Stream a site in row order, at most ``rows`` rows at a time; a chunk does not cross a shard.
 
-        Threads read ahead; in memory are two chunks as stored, and the one in hand.
+        Threads read ahead; in memory are two chunks as stored, and up to three as float32.
         """
         if rows < 1:
             raise InputError(f"rows: {rows}; a chunk has at least one row")
@@ -211,7 +211,8 @@ class ActivationStore:
         Every row that passes the filters comes exactly once an epoch, in an order that depends on ``seed``, the epoch
         and ``pool_rows`` only. Starting at ``(epoch, offset)`` gives what an uninterrupted run would give from there.
         Threads read ahead; they end with the iterator. In memory are two pools as stored, 256 MiB together unless
-        ``pool_rows`` says otherwise, the batch in hand, and 1 byte a row of the store for the filter.
+        ``pool_rows`` says otherwise, four batches (memory of those that nobody holds any more is used again), and 1
+        byte a row of the store for the filter.
 
         Args:
             offset: rows of this epoch already consumed, by all ranks together.

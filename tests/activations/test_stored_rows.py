@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activations.direct import held_in_memory
+from activations.direct import _can_read_past, held_in_memory
 from activations.manifest import read_manifest
-from activations.stored_rows import StoredRows
+from activations.stored_rows import READERS, StoredRows
 from radiology.errors import InputError
 
 SITE = "language.0"
@@ -57,8 +57,9 @@ def test_a_store_that_the_system_does_not_hold_in_memory_reads_the_same(rows: St
 def test_reading_past_memory_does_not_fill_it(rows: StoredRows, store_path: Path, tmp_path: Path) -> None:
     try:
         os.close(os.open(next(store_path.glob("*.h5")), os.O_RDONLY | os.O_DIRECT))
-    except OSError:
-        return  # such as tmpfs: it is memory
+    except OSError:  # such as tmpfs: it is memory, and nobody tries to read past it
+        assert not _can_read_past(next(store_path.glob("*.h5")))
+        return
     copy = shutil.copytree(store_path, tmp_path / "activations")
     for path in copy.glob("*.h5"):  # large enough that looking up the layout does not touch most of it
         with path.open("ab") as file:
@@ -92,3 +93,44 @@ def test_a_shard_that_is_damaged_meanwhile_is_an_error_that_names_it(
 
 def test_no_rows_are_no_chunks(rows: StoredRows) -> None:
     assert list(rows.in_order(SITE, [])) == []
+
+
+def test_streams_leave_no_open_files_behind(store_path: Path) -> None:
+    manifest = read_manifest(store_path)
+    assert manifest is not None
+    streamed = StoredRows(store_path, manifest)
+
+    def stream() -> int:
+        for _ in streamed.in_order(SITE, streamed.spans(300)):
+            pass
+        return len(os.listdir("/proc/self/fd"))
+
+    after_one = stream()
+    after_many = [stream() for _ in range(6)][-1]
+    streamed.close()
+    assert after_many <= after_one + READERS  # a thread may still be ending
+
+
+def test_a_file_system_that_refuses_to_read_past_memory_is_read_through_it(
+    rows: StoredRows, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    wanted = np.concatenate([rows.read(SITE, *span) for span in rows.spans(500)])
+    preadv, refused = os.preadv, []
+
+    def refuse(descriptor: int, buffers: list, offset: int) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            refused.append(offset)
+            raise OSError(22, "Invalid argument")
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    monkeypatch.setattr("activations.direct._can_read_past", lambda path: True)
+    manifest = read_manifest(store_path)
+    assert manifest is not None
+    streamed = StoredRows(store_path, manifest)
+    found = np.concatenate([part.copy() for part in streamed.in_order(SITE, streamed.spans(500))])
+    np.testing.assert_array_equal(found, wanted)
+    assert refused
+    streamed.close()
