@@ -103,7 +103,7 @@ def test_streams_leave_no_open_files_behind(store_path: Path) -> None:
     def stream() -> int:
         for _ in streamed.in_order(SITE, streamed.spans(300)):
             pass
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     after_one = stream()
     after_many = [stream() for _ in range(6)][-1]
