@@ -4,6 +4,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 WEIGHTS := $(VENV)/.weights
 BIN := $(VENV)/bin
+# One process a core, each with one thread; a file's tests stay together, since they share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 PACKAGES := activations autointerp dashboards interp radiology sae steering
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 demo` chooses another one.
@@ -27,10 +29,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m interp demo $(ARGS)
 
 test: $(STAMP) $(WEIGHTS)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-long: $(STAMP) $(WEIGHTS)
-	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+	@$(PYTEST) -m "long or not long" $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

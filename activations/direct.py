@@ -77,7 +77,10 @@ class DirectRows:
                 return rows_nd if self._files().read_all(shard, True, pieces) else None
             except OSError:  # some file systems open such a file and then refuse to read it
                 self._past[shard] = False
-        return rows_nd if self._files().read_all(shard, False, pieces) else None
+        try:
+            return rows_nd if self._files().read_all(shard, False, pieces) else None
+        except OSError:  # HDF5 meets it too, and its error names the dataset
+            return None
 
     def close(self) -> None:
         """Close the files; they are opened again when needed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,19 +40,16 @@ def shard_name(writer: int, number: int) -> str:
 
 
 class _Column:
-    """A growing dataset that is written in whole chunks, so that no chunk is read back to be completed.
-
-    ``digest`` is that of the rows written so far.
-    """
+    """A growing dataset that is written in whole chunks, so that no chunk is read back to be completed."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
-        self._dataset = dataset
+        self._dataset, self.dtype = dataset, dataset.dtype
         self._filtered = bool(dataset.id.get_create_plist().get_nfilters())
-        self.digest = xxhash.xxh3_128()
         self._waiting: list[np.ndarray] = []
         self._waiting_rows = 0
 
     def append(self, values: np.ndarray) -> None:
+        """Append rows of the dataset's type; they must stay as they are until the file is closed."""
         if not len(values):
             return
         self._waiting.append(values)
@@ -68,9 +66,7 @@ class _Column:
         values = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         start = self._dataset.shape[0]
         self._dataset.resize(start + rows, axis=0)
-        now = np.ascontiguousarray(values[:rows], self._dataset.dtype)
-        self._put(start, now)
-        self.digest.update(now.data)
+        self._put(start, values[:rows])
         self._waiting = [values[rows:].copy()] if rows < len(values) else []
         self._waiting_rows -= rows
 
@@ -85,11 +81,38 @@ class _Column:
             self._dataset.id.write_direct_chunk(place, now[first : first + chunk[0]])
 
 
+class _Digests:
+    """Digests of growing datasets, made by a thread while their rows are written."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._digests = {path: xxhash.xxh3_128() for path in paths}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="store-digests")
+        self._last: Future[None] | None = None
+
+    def update(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Returns when the columns before these are done."""
+        self._wait()
+        self._last = self._worker.submit(self._add, columns)
+
+    def close(self) -> dict[str, str]:
+        self._worker.shutdown()
+        self._wait()
+        return {path: _told(digest) for path, digest in self._digests.items()}
+
+    def _add(self, columns: Mapping[str, np.ndarray]) -> None:
+        for path, values in columns.items():
+            self._digests[path].update(values.data)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+
 class ShardFile:
     """A shard in hand.
 
     Args:
-        path: its final name; until :meth:`publish` the rows are in a hidden temporary file beside it.
+        path: its final name; until :meth:`close` and :meth:`publish` the rows are in a hidden temporary file beside it.
         config: sites, widths, dtype and compression.
     """
 
@@ -107,6 +130,7 @@ class ShardFile:
                 self._columns[f"norms/{site}"] = self._column(f"norms/{site}", np.dtype("<f4"))
             for name, dtype in TOKEN_COLUMNS.items():
                 self._columns[f"tokens/{name}"] = self._column(f"tokens/{name}", dtype)
+        self._digests = _Digests(self._columns)
 
     def _site(self, site: str, width: int, config: StoreConfig) -> _Column:
         chunk = (block_rows(width, config.dtype), width)
@@ -129,26 +153,36 @@ class ShardFile:
         lengths = {path: len(values) for path, values in columns.items()}
         if set(lengths) != set(self._columns) or len(set(lengths.values())) != 1:
             raise ValueError(f"shard rows must have one length and fill every dataset, got {lengths}")
+        stored = {path: np.ascontiguousarray(columns[path], column.dtype) for path, column in self._columns.items()}
+        self._digests.update(stored)
         with storage_errors(self.path):
-            for path, values in columns.items():
+            for path, values in stored.items():
                 self._columns[path].append(values)
             self._bytes.check()
         self.rows += next(iter(lengths.values()))
 
-    def publish(self) -> tuple[int, str, dict[str, str]]:
-        """Flush, close and name the file; gives its size in bytes, its checksum, and the digest of every dataset."""
+    def close(self) -> None:
+        """Write what waits; nothing can be appended any more."""
         with storage_errors(self.path):
             for column in self._columns.values():
                 column.flush()
             self._file.close()
             self._bytes.check()
             self._bytes.close()
+
+    def publish(self) -> tuple[int, str, dict[str, str]]:
+        """Flush and name the closed file; gives its size in bytes, its checksum, and the digest of every dataset.
+
+        May run in another thread than the rest: it has nothing to do with HDF5.
+        """
+        with storage_errors(self.path):
             size, digest = self._temporary.stat().st_size, checksum(self._temporary)
             publish(self._temporary, self.path)
-        return size, digest, {path: _told(column.digest) for path, column in self._columns.items()}
+        return size, digest, self._digests.close()
 
     def discard(self) -> None:
         """Drop the shard in hand. Never raises: it is called while another error is on its way."""
+        self._digests.close()
         with suppress(OSError, RuntimeError):
             self._file.close()
         with suppress(OSError):
@@ -196,9 +230,10 @@ class OpenShards:
 def checksum(path: Path) -> str:
     """``xxh3_128:`` and the hexadecimal digest of a file's bytes."""
     digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
+    block = memoryview(bytearray(1 << 18))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(block[:count])
     return _told(digest)
 
 

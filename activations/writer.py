@@ -1,4 +1,8 @@
-"""Filling an activation store study by study, so that a killed process loses at most the shard in hand."""
+"""Filling an activation store study by study, so that a killed process loses at most the shard in hand.
+
+A full shard is checked, flushed and named in a thread while the next one is filled, since that takes a disk as long as
+the writing. It stays in hand until it has its name.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,8 @@ class StoreWriter:
     """One writer of a store (one of ``config.writers``), used as a context manager.
 
     On entering, what an earlier process left unfinished is removed; :attr:`studies_done` says where to go on. A shard
-    is closed by the first :meth:`add` that brings it to ``shard_rows`` rows or 256 studies, so it holds whole studies.
+    is full with the first :meth:`add` that brings it to ``shard_rows`` rows or 256 studies, so it holds whole studies.
+    An error in naming it is raised when the next one is full, by :meth:`finish`, or on leaving the block.
 
     Raises:
         InputError: the store there was written with another configuration, another process is writing it, or a
@@ -72,13 +77,20 @@ class StoreWriter:
         self._shards: list[ShardRecord] = []
         self._shard: ShardFile | None = None
         self._records: list[Mapping[str, Any]] = []
+        #: The full shard on its way to the disk, and the thread that brings it there.
+        self._leaving: tuple[ShardFile, Future[ShardRecord]] | None = None
+        self._publisher = ThreadPoolExecutor(1, thread_name_prefix="store-publisher")
+        self._begun = 0
         self._locks = ExitStack()
         self.complete = False
 
     @property
     def rows(self) -> int:
-        """Rows written by this writer, the shard in hand included."""
-        return sum(shard.rows for shard in self._shards) + (self._shard.rows if self._shard else 0)
+        """Rows written by this writer, those in hand included."""
+        in_hand = [self._shard] if self._shard else []
+        if self._leaving:
+            in_hand.append(self._leaving[0])
+        return sum(shard.rows for shard in (*self._shards, *in_hand))
 
     @property
     def studies_done(self) -> int:
@@ -105,6 +117,7 @@ class StoreWriter:
             self._shards, self.complete = list(manifest.shards_of(self.rank)), manifest.complete
             for shard in self._shards:  # before a model runs for the studies behind them
                 require_shard(self.directory, shard)
+            self._begun = len(self._shards)
             self._remove_unfinished()
         except BaseException:
             self._locks.close()
@@ -114,27 +127,35 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shard is not None:
-            self._shard.discard()
-            self._shard = None
-        self._locks.close()
+        try:
+            self._settle()
+        except Exception:
+            if error is None:
+                raise
+        finally:
+            self._publisher.shutdown()
+            if self._shard is not None:
+                self._shard.discard()
+                self._shard = None
+            self._locks.close()
 
     def add(self, studies: Sequence[StudyRows]) -> None:
         """Append studies, in ascending order of their numbers."""
         if self._shard is None:
-            name = shard_name(self.rank, len(self._shards))
-            self._shard = ShardFile(self.directory / name, self.config)
+            self._shard = ShardFile(self.directory / shard_name(self.rank, self._begun), self.config)
+            self._begun += 1
         with closing(_one_ahead(self._columns, studies)) as columns_of:
             for study, columns in zip(studies, columns_of, strict=True):
                 self._shard.append(columns)
                 self._records.append(study.record)
         if self._shard.rows >= self.shard_rows or len(self._records) >= SHARD_STUDIES:
-            self._publish()
+            self._send_off()
 
     def finish(self) -> bool:
         """Close the last shard. True if this was the last writer and the store is now complete."""
         if self._shard is not None:
-            self._publish()
+            self._send_off()
+        self._settle()
         manifest = self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=True))
         self.complete = manifest.complete
         return self.complete
@@ -156,19 +177,40 @@ class StoreWriter:
             columns[f"tokens/{name}"] = np.asarray(values[name]).astype(dtype)
         return columns
 
-    def _publish(self) -> None:
-        """Study rows first, then the shard, then the manifest: what the manifest lists is always there."""
+    def _send_off(self) -> None:
+        """Have the full shard published; one leaves at a time."""
+        self._settle()
         if self._shard is None:
             return
-        number = len(self._shards)
-        studies_files.write_part(self.directory, self.rank, number, self._records)
-        size, digest, datasets = self._shard.publish()
-        span = (int(self._records[0]["study"]), int(self._records[-1]["study"]))
-        self._shards.append(
-            ShardRecord(self._shard.path.name, self._shard.rows, size, digest, span, len(self._records), datasets)
-        )
+        shard, records = self._shard, self._records
+        shard.close()
         self._shard, self._records = None, []
-        self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=False))
+        self._leaving = shard, self._publisher.submit(self._publish, shard, records)
+
+    def _settle(self) -> None:
+        """Wait for the shard that leaves, and count it among the finished ones."""
+        if self._leaving is None:
+            return
+        record = self._leaving[1]
+        try:
+            self._shards.append(record.result())
+        finally:
+            if record.done():  # not so if the waiting was interrupted
+                self._leaving = None
+
+    def _publish(self, shard: ShardFile, records: Sequence[Mapping[str, Any]]) -> ShardRecord:
+        """Study rows first, then the shard, then the manifest: what the manifest lists is always there."""
+        try:
+            studies_files.write_part(self.directory, self.rank, len(self._shards), records)
+            size, digest, datasets = shard.publish()
+        except BaseException:
+            shard.discard()
+            raise
+        span = (int(records[0]["study"]), int(records[-1]["study"]))
+        record = ShardRecord(shard.path.name, shard.rows, size, digest, span, len(records), datasets)
+        finished = (*self._shards, record)
+        self._update_manifest(lambda there: there.with_writer(self.rank, finished, finished=False))
+        return record
 
     def _update_manifest(self, change: Callable[[Manifest], Manifest]) -> Manifest:
         """Read, change and write the manifest while no other writer does; the last writer to finish completes it."""

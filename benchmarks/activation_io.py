@@ -96,16 +96,24 @@ def turns(names: list[str], number: int) -> list[str]:
     return names[first:] + names[:first]
 
 
-def measure(directory: Path, rows: int, saelens_rows: int, rounds: int, under: list[str]) -> list[dict[str, Any]]:
-    """Every side in every round; what the last round wrote is what is read."""
+def measure_writing(directory: Path, rows: int, rounds: int, under: list[str]) -> list[dict[str, Any]]:
+    """Every side in every round; what the last round wrote stays."""
     measured = []
-    sizes = dict.fromkeys(WRITERS, rows) | {"saelens": saelens_rows}
     for number in range(rounds):
         for side in turns([side for side in WRITERS if side != "saelens"], number):
             shutil.rmtree(directory / side, ignore_errors=True)
             (directory / side).mkdir()
             measured.append({"kind": "write", "round": number, **run(side, directory / side, rows, under)})
             forget(directory / side)
+    return measured
+
+
+def measure_reading(
+    directory: Path, rows: int, saelens_rows: int, rounds: int, under: list[str]
+) -> list[dict[str, Any]]:
+    """Every side in every round, cold and at once again, of what :func:`measure_writing` left."""
+    measured = []
+    sizes = dict.fromkeys(WRITERS, rows) | {"saelens": saelens_rows}
     (directory / "saelens").mkdir()
     run("saelens", directory / "saelens", saelens_rows, under)
     for number in range(rounds):
@@ -147,10 +155,14 @@ def report(lines: list[dict[str, Any]]) -> None:
         ("cold", "store, shuffled", READ_TARGET),
         ("cold", "store, shuffled, bfloat16", READ_TARGET),
     ):
+        if (kind, what) not in found:
+            continue
         over, disk = found[kind, what]["over_raw"], found[kind, what]["over_disk"]
         met = "yes" if over >= target else "NO"
         print(f"{kind}, {what}: × {over:.2f} of raw, × {disk:.2f} of the disk; wanted {target} of raw: {met}")
     for kind in ("cold", "warm"):
+        if (kind, "SAELens") not in found:
+            continue
         over = found[kind, "store, shuffled"]["mb_per_second"] / found[kind, "SAELens"]["mb_per_second"]
         met = "yes" if over >= SAELENS_TARGET else "NO"
         print(f"{kind}, store, shuffled: × {over:.1f} of SAELens; wanted {SAELENS_TARGET:.0f}: {met}")
@@ -162,6 +174,7 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=4.0, help="size of the rows, in 10⁹ bytes")
     parser.add_argument("--saelens-mb", type=float, default=512.0, help="size of SAELens' cache, in 10⁶ bytes")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write-only", action="store_true", help="keep the readings of an earlier run")
     parser.add_argument("--under", type=shlex.split, default=[], help="command that starts each side, such as 'nice'")
     parser.add_argument("--quick", action="store_true", help="256 MB, 64 MB for SAELens, one round; writes no results")
     chosen = parser.parse_args()
@@ -170,9 +183,14 @@ def main() -> None:
         -(-int(size) // (ROW_BYTES * BLOCK_ROWS)) * BLOCK_ROWS for size in (gb * 1e9, saelens_mb * 1e6)
     )
     with tempfile.TemporaryDirectory(prefix="activation-io-", dir=chosen.dir) as directory:
-        measured = measure(Path(directory), rows, saelens_rows, rounds, chosen.under)
+        measured = measure_writing(Path(directory), rows, rounds, chosen.under)
+        if not chosen.write_only:
+            measured += measure_reading(Path(directory), rows, saelens_rows, rounds, chosen.under)
+    report(summarise(measured))
+    if chosen.write_only and not chosen.quick:
+        kept = json.loads(RESULTS.read_text())["rows_measured"]
+        measured += [row for row in kept if row["kind"] != "write"]
     lines = summarise(measured)
-    report(lines)
     if not chosen.quick:
         RESULTS.parent.mkdir(exist_ok=True)
         about = {"rows": rows, "saelens_rows": saelens_rows, "row_bytes": ROW_BYTES, "processors": os.cpu_count()}

@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -73,8 +74,9 @@ def fill(conftest: ModuleType, order: dict[str, Any], rank: int = 0) -> None:
 def prepare(conftest: ModuleType, order: dict[str, Any], rank: int) -> Any:
     """Carry out an order in a process of its own.
 
-    ``line`` k: SIGKILL at the k-th line of the watched modules. ``watch``: say all those lines. ``flushed``: see
-    :func:`keep_what_is_flushed`. ``disks``: see :func:`on_small_disks`. ``read_only``: obey modes even as root.
+    ``line`` [function, n]: SIGKILL when ``n`` lines of that function of the watched modules have been run. ``watch``:
+    say all those lines. ``flushed``: see :func:`keep_what_is_flushed`. ``disks``: see :func:`on_small_disks`.
+    ``read_only``: obey modes even as root.
     """
     if "disks" in order:
         return on_small_disks(conftest, order)
@@ -93,15 +95,24 @@ def prepare(conftest: ModuleType, order: dict[str, Any], rank: int) -> Any:
     return lines
 
 
-def watch(fatal: int | None) -> list[str]:
-    """Count the lines of the watched modules that are run, in all threads; at number ``fatal`` the process dies."""
+def watch(fatal: Sequence[Any] | None) -> list[str]:
+    """Note the lines of the watched modules that are run, in all threads; at ``fatal`` the process dies.
+
+    ``fatal`` is a function and how many lines of it have been run before: threads take turns as they like, but what
+    one function does is the same each time.
+    """
     lines: list[str] = []
+    counts: Counter[str] = Counter()
+    one_at_a_time = threading.Lock()
 
     def on_line(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
-            if len(lines) == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-            lines.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
+            function = f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+            with one_at_a_time:
+                if fatal is not None and [function, counts[function]] == list(fatal):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                counts[function] += 1
+                lines.append(function)
         return on_line
 
     def on_call(frame: FrameType, event: str, argument: Any) -> Any:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,10 +189,10 @@ def kill_at_lines(
 ) -> int:
     """Kill a writer at every line of code whose function is wanted, in a store of its own each."""
     functions = order(folder / "watched" / "activations", watch=True, behind=False, **FEW)["said"][0]
-    chosen = [k for k, function in enumerate(functions) if wanted(function)]
-    for k in chosen:
-        directory = folder / str(k) / "activations"
-        answer = order(directory, line=k, behind=False, **FEW)
+    chosen = [(function, k) for function, n in Counter(functions).items() if wanted(function) for k in range(n)]
+    for function, k in chosen:
+        directory = folder / f"{function}-{k}" / "activations"
+        answer = order(directory, line=[function, k], behind=False, **FEW)
         assert answer["status"] == [SIGKILL]
         require_whole_shards(directory, whole, make_rows)
         order(directory, behind=False, **FEW)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from activations import files
 from activations.manifest import Manifest, StoreConfig, read_manifest
 from activations.roles import Role
 from activations.shard import checksum
@@ -80,19 +84,27 @@ def require_same(directory: Path, uninterrupted: Path) -> None:
     pd.testing.assert_frame_equal(ours, theirs)
 
 
+def last_listed(directory: Path) -> int:
+    """Number of the last study in a finished shard, −1 if there is none."""
+    manifest = read_manifest(directory) if directory.exists() else None
+    return manifest.shards[-1].studies[1] if manifest and manifest.shards else -1
+
+
 def test_a_killed_writer_loses_only_the_shard_in_hand(tmp_path: Path, uninterrupted: Path, fill: Callable) -> None:
     directory = tmp_path / "activations"
     finished = -1
     for study in (13, 41):
         process = start(directory)
         step_until(process, study)
+        while last_listed(directory) <= finished:  # a thread brings the full shard to the disk
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         manifest = read_manifest(directory)
         assert manifest is not None
         assert not manifest.complete
-        last = manifest.shards[-1].studies[1]
+        last = last_listed(directory)
         assert finished < last <= study
         assert study - last < 20  # 150 rows are about eight studies
         finished = last
@@ -114,6 +126,54 @@ def test_a_full_disk_is_an_error_that_can_be_mended(tmp_path: Path, uninterrupte
         assert f"cannot write {directory}" in line
         assert "run the same command again" in line
     assert not [path for path in directory.iterdir() if path.suffix == ".h5"]
+    fill(directory, NUMBERS)
+    require_same(directory, uninterrupted)
+
+
+def test_the_next_shard_is_filled_while_the_last_one_goes_to_the_disk(
+    tmp_path: Path, uninterrupted: Path, make_rows: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, disk_is_done, flush = tmp_path / "activations", threading.Event(), files.flush_to_disk
+
+    def flush_slowly(path: Path) -> None:
+        assert disk_is_done.wait(60)
+        flush(path)
+
+    monkeypatch.setattr(files, "flush_to_disk", flush_slowly)
+    disk_is_done.set()
+    with StoreWriter(directory, CONFIG, shard_rows=150) as writer:
+        disk_is_done.clear()
+        for number in NUMBERS[:12]:  # a shard has about eight
+            writer.add([make_rows(number, dict(CONFIG.sites))])
+        assert last_listed(directory) == -1
+        assert writer.rows == sum(len(make_rows(number, dict(CONFIG.sites)).positions) for number in NUMBERS[:12])
+        disk_is_done.set()
+        for number in NUMBERS[12:]:
+            writer.add([make_rows(number, dict(CONFIG.sites))])
+        writer.finish()
+    require_same(directory, uninterrupted)
+
+
+@pytest.mark.parametrize("noticed", ["at the next full shard", "on leaving the block", "by finishing"])
+def test_a_shard_that_cannot_be_named_is_an_error_and_leaves_nothing(
+    tmp_path: Path, uninterrupted: Path, fill: Callable, make_rows: Callable, noticed: str
+) -> None:
+    directory = tmp_path / "activations"
+    fill_until = {"at the next full shard": 60, "on leaving the block": 12, "by finishing": 12}[noticed]
+
+    def break_off() -> None:
+        with StoreWriter(directory, CONFIG, shard_rows=150) as writer:
+            (directory / "shard-00000-00000.h5").mkdir()  # no file can be renamed to a folder
+            for number in NUMBERS[:fill_until]:
+                writer.add([make_rows(number, dict(CONFIG.sites))])
+            if noticed == "by finishing":
+                writer.finish()
+            assert noticed == "on leaving the block"
+
+    with pytest.raises(OSError, match=re.escape(f"cannot write {directory / 'shard-00000-00000.h5'}")):
+        break_off()
+    assert not list(directory.glob("*.tmp"))
+    (directory / "shard-00000-00000.h5").rmdir()
     fill(directory, NUMBERS)
     require_same(directory, uninterrupted)
 
