@@ -128,7 +128,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._settle()
+            self.settle()
         except Exception:
             if error is None:
                 raise
@@ -151,11 +151,22 @@ class StoreWriter:
         if self._shard.rows >= self.shard_rows or len(self._records) >= SHARD_STUDIES:
             self._send_off()
 
+    def settle(self) -> None:
+        """Wait until the last full shard has its name; raises what went wrong with it."""
+        if self._leaving is None:
+            return
+        record = self._leaving[1]
+        try:
+            self._shards.append(record.result())
+        finally:
+            if record.done():  # not so if the waiting was interrupted
+                self._leaving = None
+
     def finish(self) -> bool:
         """Close the last shard. True if this was the last writer and the store is now complete."""
         if self._shard is not None:
             self._send_off()
-        self._settle()
+        self.settle()
         manifest = self._update_manifest(lambda there: there.with_writer(self.rank, tuple(self._shards), finished=True))
         self.complete = manifest.complete
         return self.complete
@@ -179,24 +190,13 @@ class StoreWriter:
 
     def _send_off(self) -> None:
         """Have the full shard published; one leaves at a time."""
-        self._settle()
+        self.settle()
         if self._shard is None:
             return
         shard, records = self._shard, self._records
         shard.close()
         self._shard, self._records = None, []
         self._leaving = shard, self._publisher.submit(self._publish, shard, records)
-
-    def _settle(self) -> None:
-        """Wait for the shard that leaves, and count it among the finished ones."""
-        if self._leaving is None:
-            return
-        record = self._leaving[1]
-        try:
-            self._shards.append(record.result())
-        finally:
-            if record.done():  # not so if the waiting was interrupted
-                self._leaving = None
 
     def _publish(self, shard: ShardFile, records: Sequence[Mapping[str, Any]]) -> ShardRecord:
         """Study rows first, then the shard, then the manifest: what the manifest lists is always there."""

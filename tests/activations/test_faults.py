@@ -121,6 +121,7 @@ def test_a_second_writer_is_refused_and_the_first_goes_on(
     with StoreWriter(directory, CONFIG, shard_rows=100) as first:
         for number in NUMBERS:
             first.add([make_rows(number, dict(CONFIG.sites))])
+            first.settle()
             before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
             with (
                 pytest.raises(InputError, match=f"{directory}: another process is writing this store"),

@@ -286,6 +286,7 @@ def test_a_shard_closes_after_many_studies_without_rows(tmp_path: Path, make_row
     with StoreWriter(tmp_path / "activations", CONFIG) as writer:
         for number in range(SHARD_STUDIES):
             writer.add([make_rows(number, dict(CONFIG.sites), 1)])
+        writer.settle()
         assert writer.studies_done == SHARD_STUDIES
         writer.finish()
     assert ActivationStore(tmp_path / "activations").rows == 0
