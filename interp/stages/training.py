@@ -41,6 +41,7 @@ class Way:
         ranks: the processes that train together.
         shard_features: they share the features instead of the rows.
         checkpoint_every: steps between two checkpoints.
+        log_every: steps between two rows of the log.
     """
 
     device: str = "cpu"
@@ -48,6 +49,7 @@ class Way:
     ranks: Ranks = field(default_factory=Ranks)
     shard_features: bool = False
     checkpoint_every: int = 1000
+    log_every: int = 50
 
 
 @dataclass(frozen=True)
@@ -196,21 +198,17 @@ def learn(
 
 
 def _job(run: Run, config: TrainSAEConfig, store: ActivationStore, way: Way) -> Job:
-    from sae import SAEConfig, TrainConfig
-    from sae.config import group_sizes
+    from sae.config import SAEConfig, group_sizes
     from sae.member import Job
 
     width = store.width(config.site)
     n_features = round(config.expansion * width)
     groups = group_sizes(n_features, config.groups) if config.groups else ()
-    sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups, activation=config.activation)
-    train_config = TrainConfig(
-        n_tokens=config.tokens,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        device=way.device,
-        checkpoint_every=way.checkpoint_every,
+    sae_config = SAEConfig(
+        d=width, n_features=n_features, k=config.k, groups=groups, dtype=config.dtype, activation=config.activation
+    )
+    train_config = config.train_config(
+        device=way.device, checkpoint_every=way.checkpoint_every, log_every=way.log_every
     )
 
     def tell_wandb(folder: Path) -> Tracker:
