@@ -1,4 +1,4 @@
-"""The options of ``interp train-sae`` that make the recipe: recorded, part of the resume check, the same on every way."""
+"""Options of ``interp train-sae`` that make the recipe: recorded, part of the resume check, the same on every way."""
 
 from __future__ import annotations
 
