@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -22,6 +23,8 @@ from sae.objective import MatryoshkaObjective, StepResult
 from sae.peers import Peers
 from sae.sharded_objective import ShardedObjective
 from sae.shared_selection import SharedBatchTopK
+
+_Value = TypeVar("_Value")
 
 
 class Alone:
@@ -75,6 +78,10 @@ class Alone:
         """Whether it holds for any feature."""
         return flag
 
+    def of_first(self, value: _Value) -> _Value:
+        """What the process that leads has found."""
+        return value
+
     def agree(self, result: StepResult) -> StepResult:
         """The result of the whole step, as far as it concerns the features at hand."""
         return result
@@ -123,6 +130,9 @@ class ByRows(Alone):
 
     def batch(self, x_nd: torch.Tensor) -> torch.Tensor:
         return self._peers.rows(x_nd)
+
+    def of_first(self, value: _Value) -> _Value:
+        return self._peers.from_first(lambda: value)
 
     def n_rows(self, x_nd: torch.Tensor) -> int:
         return len(x_nd) * self._peers.world
@@ -188,6 +198,9 @@ class ByFeatures(Alone):
 
     def any(self, flag: bool) -> bool:
         return self._peers.largest(int(flag)) > 0
+
+    def of_first(self, value: _Value) -> _Value:
+        return self._peers.from_first(lambda: value)
 
     def agree(self, result: StepResult) -> StepResult:
         self._peers.sum_(result.gradient.b_dec)

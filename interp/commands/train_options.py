@@ -129,6 +129,16 @@ DtypeOption = Annotated[
         rich_help_panel=UNITS,
     ),
 ]
+KernelsOption = Annotated[
+    str | None,
+    _option(
+        "--kernels",
+        "E+S",
+        "How products are computed: float32 or bfloat16 (screens, then exact), a plus, and gather, dense or triton; "
+        "measured: the fastest on the first batch.  [default: measured on a GPU, float32+gather on a CPU]",
+        COST,
+    ),
+]
 LogEveryOption = Annotated[
     int,
     typer.Option(

@@ -39,6 +39,7 @@ from interp.commands.train_options import (
     GradClipOption,
     GroupWeightsOption,
     KAnnealOption,
+    KernelsOption,
     KStartOption,
     LogEveryOption,
     NormalizeOption,
@@ -154,6 +155,7 @@ def train_sae(
             rich_help_panel=COST,
         ),
     ] = False,
+    kernels: KernelsOption = None,
     checkpoint_every: Annotated[
         int,
         typer.Option(
@@ -223,6 +225,7 @@ def train_sae(
             grad_clip=grad_clip,
             b_dec_init=b_dec_init,
             normalize=normalize,
+            kernels=kernels,
         )
         opened = Run.open(run)
         configs = TrainSAEConfig(
@@ -262,6 +265,8 @@ def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, res
         results = train_saes(run, configs, work, way)
     for config, result in zip(configs, results, strict=True):
         last = result.summary["last_metrics"]
+        if "kernels" in result.summary:
+            typer.echo(f"SAE {config.name!r}: trained with kernels {result.summary['kernels']['kernels']}", err=True)
         typer.echo(
             f"SAE {config.name!r}: {result.summary['features']} features at {config.site}; last batch: "
             f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"

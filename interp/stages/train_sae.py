@@ -43,6 +43,7 @@ RECIPE = frozenset(
         "k_anneal_fraction",
         "jumprelu_bandwidth",
         "jumprelu_sparsity",
+        "kernels",
     }
 )
 

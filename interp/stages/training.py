@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from sae.metrics import Tracker
     from sae.peers import Peers
 
+KERNELS_FILE = "kernels.json"
 OUTPUTS = ("cfg.json", "sae.safetensors", "metrics.parquet")
 #: What is stale with them: the course of the training, and what later stages made from the SAE.
-_STALE_TOO = ("checkpoints", "tensorboard", "wandb", "wandb.json", POOLS, LEFT_OUT)
+_STALE_TOO = ("checkpoints", "tensorboard", "wandb", "wandb.json", KERNELS_FILE, POOLS, LEFT_OUT)
 _MADE_FROM_IT = ("evaluation.json", "features", "labels", "steering")
 
 
@@ -241,8 +243,14 @@ def _summary(config: TrainSAEConfig, job: Job, about: Mapping[str, Any]) -> Mapp
         "width": job.sae_config.d,
         "last_metrics": pq.read_table(job.out_dir / "metrics.parquet").to_pylist()[-1],
         "config": config.settings(),
+        **_kernels(job.out_dir / KERNELS_FILE),
         **about,
     }
+
+
+def _kernels(path: Path) -> Mapping[str, Any]:
+    """How the kernels were chosen, if that was measured."""
+    return {"kernels": json.loads(path.read_text())} if path.exists() else {}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ RECIPE: tuple[tuple[str, str, str, Any], ...] = (
     ("--decay", ".3", "decay_fraction", 0.3),
     ("--grad-clip", "0", "grad_clip", None),
     ("--b-dec-init", "geometric_median", "b_dec_init", "geometric_median"),
+    ("--kernels", "float32+dense", "kernels", "float32+dense"),
 )
 OPTIONS = [word for flag, value, _, _ in RECIPE for word in (flag, value)] + ["--no-normalize"]
 EXPECTED = {field: value for _, _, field, value in RECIPE} | {"normalize": False}
@@ -98,6 +99,17 @@ def test_several_and_live_take_the_same_options(run: Path) -> None:
         assert recorded(run, name)["training"]["prefixes"] == "random"
 
 
+def test_measured_kernels_are_said_and_recorded(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(run, "--kernels", "measured") == 0
+    summary = json.loads((run / "run.json").read_text())["stages"]["train-sae:main"]["summary"]
+    chosen = summary["kernels"]["kernels"]
+    assert f"trained with kernels {chosen}" in capsys.readouterr().err
+    assert json.loads((run / "sae" / "main" / "kernels.json").read_text()) == summary["kernels"]
+    # Anew with kernels that need no measuring: nothing of it is left.
+    assert command(run, "--redo") == 0
+    assert not (run / "sae" / "main" / "kernels.json").exists()
+
+
 def test_jumprelu_has_options_of_its_own(run: Path) -> None:
     options = ("--activation", "jumprelu", "--jumprelu-bandwidth", ".05", "--jumprelu-sparsity", "2")
     assert command(run, *options) == 0
@@ -118,6 +130,8 @@ def test_jumprelu_has_options_of_its_own(run: Path) -> None:
         (("--warmup", ".6", "--decay", ".6"), "at most 1"),
         (("--k-start", "9000"), "at most n_features (128)"),
         (("--dtype", "float8"), "one of float32, bfloat16, float16"),
+        (("--kernels", "fast"), "auto, measured, or one of"),
+        (("--kernels", "bfloat16+gather", "--activation", "topk"), "screens for BatchTopK"),
         (("--b-dec-init", "zero"), "'mean' or 'geometric_median'"),
     ],
 )
