@@ -15,13 +15,14 @@ from typing import TypeVar
 
 import torch
 
-from sae.activation_functions import ActivationFunction, BatchTopK, TopK
+from sae.activation_functions import ActivationFunction, BatchTopK, JumpReLU
 from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.model import MatryoshkaSAE
 from sae.objective import MatryoshkaObjective, StepResult
 from sae.peers import Peers
 from sae.sharded_objective import ShardedObjective
+from sae.shared_jumprelu import SharedJumpReLU
 from sae.shared_selection import SharedBatchTopK
 
 _Value = TypeVar("_Value")
@@ -117,9 +118,9 @@ class ByRows(Alone):
     def activation(self, activation: ActivationFunction, n_features: int) -> ActivationFunction:
         if isinstance(activation, BatchTopK):
             return SharedBatchTopK(self._peers, self._peers.world, self._positions)
-        if isinstance(activation, TopK):  # each row by itself
-            return activation
-        raise SAEError(f"activation = {activation.name!r}: trains in one process; several take batch_topk or topk")
+        if isinstance(activation, JumpReLU):
+            return SharedJumpReLU(self._peers, activation)
+        return activation  # each row by itself
 
     def most_rows(self, batch_size: int) -> int:
         if batch_size % self._peers.world:

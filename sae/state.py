@@ -105,7 +105,7 @@ class TrainingState:
             self._start_from(self.parallel.batch(x_nd))
         x_nd = x_nd / self.input_scale
         if self.step == 0 and self.activation.learns_threshold:
-            self.learned["log_threshold"].fill_(self._first_log_threshold(x_nd))
+            self.learned["log_threshold"].fill_(self._first_log_threshold(self.parallel.batch(x_nd)))
         dead_f = self.silent_tokens_f >= self.train_config.dead_after()
         weights = Weights(**{name: tensor.detach() for name, tensor in self.learned.items()})
         any_dead = self.parallel.any(bool(dead_f.any()))

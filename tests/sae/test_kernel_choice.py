@@ -80,7 +80,7 @@ def test_a_measured_training_writes_down_all_that_was_measured(make_batches: Mak
     assert all(trial["difference"] < 1e-4 for trial in ran)
     fastest = min(ran, key=lambda trial: trial["seconds"])["kernels"]
     assert written["kernels"] == fastest == sae.extra.get("kernels", REFERENCE.name)
-    assert sum(note.startswith(f"kernels {fastest} on cpu") for note in notes) == 1
+    assert any(note.startswith(f"kernels {fastest} on cpu") for note in notes)
     # The same bits as with the kernels asked for by name.
     named = train(make_batches(rows=ROWS), CONFIG, replace(TRAIN, kernels=fastest), tmp_path / "named")
     assert same_bits(sae, named)
