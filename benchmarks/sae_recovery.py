@@ -12,7 +12,7 @@ each has it. Peak rates and the weight of our auxiliary loss were chosen on seed
      python benchmarks/sae_recovery.py --seeds 5 --sides ours --rate 3e-3 --aux-alpha .03125 --out FILE
      python benchmarks/sae_recovery.py --seeds 5 --sides sae-lens --peer-rate 6e-3 --out FILE
 
-For the same time instead of the same tokens ours may see four times as many: `--sides ours --tokens 1048576 --out FILE`.
+For the same time instead of as many tokens ours may see four times as many: `--sides ours --tokens 1048576 --out FILE`.
 
 Controls: `untrained` is where ours starts from (random unit rows); `no features` is ours trained on Gaussian tokens of
 the same mean and covariance, which hold no features: what it reaches is owed to the covariance.

@@ -168,7 +168,8 @@ def verdict(rows: list[dict[str, Any]]) -> None:
 
 def keep(what: str, rows: list[dict[str, Any]]) -> None:
     old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    rest = [row for row in old if row["what"] != what]
+    new = {(row["side"], row["F"]) for row in rows}
+    rest = [row for row in old if row["what"] != what or (row["side"], row["F"]) not in new]
     RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rest + rows) + "\n]\n")
 
 
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--kernels", default="auto", help="of ours; see `interp train-sae --help`")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has dictionary_learning")
+    parser.add_argument("--features", type=int, help="only this F of `size` and `growth`")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--warm", type=int, default=3, help="rounds before the first that counts")
     parser.add_argument("--threads", type=int, default=2)
@@ -195,14 +197,19 @@ def main() -> None:
         "size": [{**small, "d": 4096, "F": F, "k": 64} for F in (16384, 32768)],
         "growth": [{**small, "F": F} for F in (4096, 16384, 65536)],
     }[args.what]
+    if args.features:
+        shapes = [shape for shape in shapes if shape["F"] == args.features]
+    label = args.what if args.device == "cpu" else f"{args.what} on {args.device}"
+    if args.kernels != "auto":
+        label += f", {args.kernels}"
     everything: list[dict[str, Any]] = []
     for shape in shapes:
-        rows = measure(args.what, shape, pythons, args.rounds, args.warm)
+        rows = measure(label, shape, pythons, args.rounds, args.warm)
         report(rows, shape)
         everything += rows
     if args.what == "compare":
         verdict(everything)
-    keep(args.what if args.device == "cpu" else f"{args.what} on {args.device}", everything)
+    keep(label, everything)
 
 
 if __name__ == "__main__":
