@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,29 @@ FOREVER = 10**12
 
 
 def limit(start: dict[str, Any]) -> Step:
-    """The encoder product alone, into a kept buffer: the only dense part that no trainer can avoid."""
-    W_enc, b_enc = start["W_dec"].clone(), torch.zeros(len(start["W_dec"]))
-    out_nf = torch.empty(start["batch"], len(b_enc))
+    """The encoder product alone, into a kept buffer: the only dense part that no trainer can avoid.
+
+    On a GPU in bfloat16, which is what its tensor cores are fast in.
+    """
+    device = start["device"]
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    W_enc = start["W_dec"].clone().to(device, dtype)
+    b_enc = torch.zeros(len(W_enc), device=device, dtype=dtype)
+    out_nf = torch.empty(start["batch"], len(b_enc), device=device, dtype=dtype)
 
     def step(x_nd: torch.Tensor, dead: bool) -> float:
-        torch.addmm(b_enc, x_nd, W_enc.T, out=out_nf)
+        torch.addmm(b_enc, x_nd.to(dtype), W_enc.T, out=out_nf)
+        return 0.0
+
+    return step
+
+
+def peak(start: dict[str, Any]) -> Step:
+    """A bfloat16 product of 8,192³, 1.1e12 operations: what the card reaches at its best."""
+    left, right = (torch.randn(8192, 8192, device=start["device"], dtype=torch.bfloat16) for _ in range(2))
+
+    def step(x_nd: torch.Tensor, dead: bool) -> float:
+        torch.mm(left, right)
         return 0.0
 
     return step
@@ -43,7 +61,13 @@ def ours(start: dict[str, Any]) -> Step:
     state = TrainingState(
         config,
         TrainConfig(
-            n_tokens=FOREVER, batch_size=start["batch"], warmup_fraction=0, decay_fraction=0, dead_after_tokens=FOREVER
+            n_tokens=FOREVER,
+            batch_size=start["batch"],
+            warmup_fraction=0,
+            decay_fraction=0,
+            dead_after_tokens=FOREVER,
+            device=start["device"],
+            kernels=start["kernels"],
         ),
     )
     with torch.no_grad():
@@ -53,6 +77,9 @@ def ours(start: dict[str, Any]) -> Step:
     def step(x_nd: torch.Tensor, dead: bool) -> float:
         state.silent_tokens_f[start["dead"]] = FOREVER if dead else 0
         state.advance(x_nd, measure=False)
+        if state.choice is not None:
+            print(state.choice.words(), file=sys.stderr)
+            state.choice = None
         return 0.0
 
     return step
@@ -72,7 +99,7 @@ def dictionary_learning(start: dict[str, Any]) -> Step:
         lm_name="none",
         group_fractions=[size / F for size in start["groups"]],
         warmup_steps=0,
-        device="cpu",
+        device=start["device"],
     )
     if trainer.group_sizes != list(start["groups"]):
         raise SystemExit(f"dictionary_learning made groups {trainer.group_sizes} of {start['groups']}")
@@ -84,7 +111,8 @@ def dictionary_learning(start: dict[str, Any]) -> Step:
     def step(x_nd: torch.Tensor, dead: bool) -> float:
         nonlocal count
         trainer.num_tokens_since_fired[start["dead"]] = FOREVER if dead else 0
-        loss = float(trainer.update(count, x_nd))
+        with _autocast(start["device"]):  # as dictionary_learning's own loop does
+            loss = float(trainer.update(count, x_nd))
         count += 1
         return loss
 
@@ -102,7 +130,9 @@ def sae_lens(start: dict[str, Any]) -> Step:
 
     F, d = start["W_dec"].shape
     widths = torch.tensor(start["groups"]).cumsum(0).tolist()
-    config = MatryoshkaBatchTopKTrainingSAEConfig(d_in=d, d_sae=F, k=start["k"], matryoshka_widths=widths)
+    config = MatryoshkaBatchTopKTrainingSAEConfig(
+        d_in=d, d_sae=F, k=start["k"], matryoshka_widths=widths, device=start["device"]
+    )
     sae = MatryoshkaBatchTopKTrainingSAE(config)
     with torch.no_grad():
         sae.W_dec.copy_(start["W_dec"])
@@ -114,8 +144,8 @@ def sae_lens(start: dict[str, Any]) -> Step:
             checkpoint_path=None,
             save_final_checkpoint=False,
             total_training_samples=10**9,
-            device="cpu",
-            autocast=False,
+            device=start["device"],
+            autocast=start["device"] != "cpu",
             lr=3e-4,
             lr_end=3e-5,
             lr_scheduler_name="constant",
@@ -142,8 +172,13 @@ def sae_lens(start: dict[str, Any]) -> Step:
     return step
 
 
+def _autocast(device: str) -> AbstractContextManager[Any]:
+    return nullcontext() if device == "cpu" else torch.autocast("cuda", dtype=torch.bfloat16)
+
+
 SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
     "limit": limit,
+    "peak": peak,
     "ours": ours,
     "dictionary_learning": dictionary_learning,
     "sae_lens": sae_lens,
@@ -158,21 +193,32 @@ def memory(field: str) -> float:
     raise SystemExit(f"/proc/self/status has no {field}")
 
 
+def _gpu_memory(n_bytes: int) -> float:
+    return n_bytes / 1024**2
+
+
 def serve(side: str, folder: Path) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not look like an answer
     start = torch.load(folder / "start.pt", mmap=True)
     torch.set_num_threads(start["threads"])
+    on_gpu = start["device"] != "cpu"
     # Libraries are loaded before memory is counted.
     step = SIDES[side](start)
-    base = memory("VmRSS")
+    batches = [x_nd.to(start["device"]) for x_nd in start["x"]] if on_gpu else start["x"]
+    base = _gpu_memory(torch.cuda.memory_allocated()) if on_gpu else memory("VmRSS")
     print(json.dumps({"ready": side, "torch": torch.__version__}), file=answers, flush=True)
     for count, line in enumerate(sys.stdin):
-        x_nd = start["x"][count % len(start["x"])]
+        x_nd = batches[count % len(batches)]
+        if on_gpu:
+            torch.cuda.synchronize()
         begin = time.perf_counter()
         loss = step(x_nd, line.strip() == "dead")
+        if on_gpu:
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - begin
-        row = {"seconds": seconds, "loss": loss, "peak_mb": memory("VmHWM"), "base_mb": base}
+        most = _gpu_memory(torch.cuda.max_memory_allocated()) if on_gpu else memory("VmHWM")
+        row = {"seconds": seconds, "loss": loss, "peak_mb": most, "base_mb": base}
         print(json.dumps(row), file=answers, flush=True)
 
 

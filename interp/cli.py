@@ -30,6 +30,7 @@ from interp.commands import (
     trace,
     train_sae,
 )
+from interp.commands.grouped import GroupedCommand
 
 HELP = """Open a radiology report model, learn sparse features from it, name them, and prove what they do.
 
@@ -96,7 +97,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("doctor", doctor.doctor, "Say what would fail, and why."),
 )
 for _name, _function, _short_help in _COMMANDS:
-    app.command(_name, short_help=_short_help)(_function)
+    app.command(_name, cls=GroupedCommand, short_help=_short_help)(_function)
 app.add_typer(store.app, name="store")
 app.add_typer(phantom.app, name="phantom")
 

@@ -8,6 +8,8 @@ from typing import Any
 from sae.config_fields import check, from_json, is_int, is_real, later, to_json
 
 ACTIVATIONS = ("batch_topk", "topk", "jumprelu")
+ENCODERS = ("float32", "bfloat16")
+SPARSE_KERNELS = ("gather", "dense", "triton")
 PREFIXES = ("fixed", "random")
 DTYPES = ("float32", "bfloat16", "float16")
 PREFIX_LOSSES = ("mean", "sum")
@@ -163,6 +165,11 @@ class TrainConfig:
     jumprelu_sparsity: float = later(1.0)
     """JumpReLU: λ, weight of (L0 / k − 1)²."""
 
+    kernels: str = later("auto")
+    """How the products of a step are computed: ENCODER+SPARSE out of `ENCODERS` and `SPARSE_KERNELS`, or 'measured':
+    all that run here are timed on the first batch and the fastest is used. 'auto': measured on a GPU; on a CPU
+    float32+gather, so that a training ends with the same bits on every run. See `sae.kernels`."""
+
     def __post_init__(self) -> None:
         for name in ("n_tokens", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints"):
             value = getattr(self, name)
@@ -204,6 +211,10 @@ class TrainConfig:
         for name in ("jumprelu_bandwidth", "jumprelu_sparsity"):
             value = getattr(self, name)
             check(is_real(value) and 0 < value < float("inf"), name, value, "a positive number")
+        encoder, _, sparse = self.kernels.partition("+") if isinstance(self.kernels, str) else ("", "", "")
+        good = self.kernels in ("auto", "measured") or (encoder in ENCODERS and sparse in SPARSE_KERNELS)
+        want = f"auto, measured, or one of {', '.join(ENCODERS)}, a plus, and one of {', '.join(SPARSE_KERNELS)}"
+        check(good, "kernels", self.kernels, want)
 
     def check_against(self, sae: SAEConfig) -> None:
         """Refuse settings that do not fit the autoencoder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,17 @@ from sae import tensorboard, wandb_log
 from sae.checkpoint import Checkpoint, delete_checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint
 from sae.config import SAEConfig, TrainConfig
 from sae.errors import SAEError
+from sae.files import write_atomically
 from sae.formats.native import CONFIG_FILE, WEIGHTS_FILE, read_config
+from sae.kernels import REFERENCE
+from sae.kernels.choice import Choice
 from sae.metrics import METRICS_FILE, MetricsLog, Tracker
 from sae.model import MatryoshkaSAE
 from sae.parallel import Alone
 from sae.state import TrainingState
 
 CHECKPOINTS = "checkpoints"
+KERNELS_FILE = "kernels.json"
 # Fields that do not change what is learned: a run may be resumed with others.
 _FREE_FIELDS = frozenset({"log_every", "checkpoint_every", "keep_checkpoints", "device"})
 
@@ -50,7 +55,7 @@ class Job:
     def clear(self) -> None:
         """Remove what an earlier training left in the folder."""
         delete_checkpoints(self.out_dir / CHECKPOINTS)
-        for name in (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, wandb_log.RUN_FILE):
+        for name in (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, KERNELS_FILE, wandb_log.RUN_FILE):
             (self.out_dir / name).unlink(missing_ok=True)
         shutil.rmtree(self.out_dir / tensorboard.FOLDER, ignore_errors=True)
 
@@ -94,6 +99,8 @@ class Member:
         self._trackers: list[Tracker] = []
         self._saved = self.state.step if newest is not None else -1
         self._mark = (time.perf_counter(), self.state.tokens)
+        self.news = ""
+        """What was measured at the start, in words, until somebody has said it."""
 
     @property
     def step(self) -> int:
@@ -123,6 +130,8 @@ class Member:
         config = self.job.train_config
         last = self.tokens_left <= self.state.rows_of(batch_nd)
         measures = self.state.advance(batch_nd, measure=last or (self.step + 1) % config.log_every == 0)
+        if self.state.choice is not None:
+            self._note_kernels(self.state.choice)
         if measures is not None:
             self.state.require_sound()
             now, before = (time.perf_counter(), self.state.tokens), self._mark
@@ -134,6 +143,15 @@ class Member:
             self._mark = now
         if not last and self.step % config.checkpoint_every == 0:
             self.save()
+
+    def _note_kernels(self, choice: Choice) -> None:
+        """Write down how the kernels were chosen; a checkpoint has their name."""
+        self.state.choice = None
+        if self._leads:
+            text = json.dumps(choice.to_dict(), indent=2) + "\n"
+            write_atomically(self.job.out_dir / KERNELS_FILE, lambda path: _write(path, text))
+            self.news = choice.words()
+            self._mark = (time.perf_counter(), self.state.tokens)
 
     def save(self) -> None:
         """Keep a checkpoint of this very step.
@@ -158,6 +176,8 @@ class Member:
         if sae is not None:
             self.log.write()
             sae.extra = dict(self.job.extra)
+            if self.state.kernels not in (None, REFERENCE):
+                sae.extra["kernels"] = self.state.kernels.name
             sae.save(self.job.out_dir)
         return sae
 
@@ -166,6 +186,10 @@ class Member:
         for tracker in self._trackers:
             tracker.close()
         self._trackers.clear()
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 def _restore(state: TrainingState, path: Path, config: dict[str, Any]) -> None:

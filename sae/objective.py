@@ -33,9 +33,12 @@ import torch
 
 from sae.activation_functions import ActivationFunction, BatchTopK
 from sae.activation_functions.base import Entries, Penalty
+from sae.errors import SAEError
+from sae.kernels import REFERENCE, Kernels, Pattern, pattern_of
+from sae.kernels.encoder import ScreeningEncoder
 from sae.prefixes import prefix_weights
-from sae.selection import Selection, largest_of_rows
-from sae.sparse import BagSums, Workspace, bag_sums, offsets_of
+from sae.selection import Selection, keep_largest
+from sae.sparse import Workspace
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class StepResult:
         cut: smallest kept activation, a scalar tensor; None when nothing was positive.
         residual_nd: x̂_G − x.
         pre_nf: (B, F) pre-activations.
+        pre_exact: whether they are right everywhere; if not, only those of kept entries are.
     """
 
     loss: torch.Tensor
@@ -69,21 +73,16 @@ class StepResult:
     cut: torch.Tensor | None
     residual_nd: torch.Tensor
     pre_nf: torch.Tensor
+    pre_exact: bool = True
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """The kept entries in row order, and what brings them into feature order."""
+    """The kept entries: where they are, and what they are worth."""
 
-    acts_m: torch.Tensor
+    pattern: Pattern
     entries: Entries
-    rows_m: torch.Tensor
-    bags_m: torch.Tensor
-    """row · G + group: entries of one row and one group lie side by side."""
-    bag_offsets: torch.Tensor
-    by_feature_m: torch.Tensor
-    """Positions that bring the entries into feature order."""
-    feature_offsets_f: torch.Tensor
+    acts_m: torch.Tensor
     fired_f: torch.Tensor
 
 
@@ -98,6 +97,7 @@ class MatryoshkaObjective:
         aux_k: dead features used per row; 0 turns the auxiliary loss off.
         aux_alpha: weight of the auxiliary loss.
         activation: which entries are kept; BatchTopK when None.
+        kernels: how the products are computed; see `sae.kernels`.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class MatryoshkaObjective:
         aux_k: int = 0,
         aux_alpha: float = 1 / 32,
         activation: ActivationFunction | None = None,
+        kernels: Kernels = REFERENCE,
     ) -> None:
         self._k = k
         self._widths = tuple(itertools.accumulate(groups))
@@ -118,7 +119,27 @@ class MatryoshkaObjective:
         self._aux_alpha = aux_alpha
         self._activation = activation or BatchTopK()
         self._space = Workspace()
+        self.use(kernels)
         self._table: tuple[tuple[int, ...], torch.Tensor] | None = None
+
+    def use(self, kernels: Kernels) -> None:
+        """Compute the products this way from now on.
+
+        Raises:
+            SAEError: the kernels are not installed, or their encoder cannot serve the activation function.
+        """
+        encoder, self._sparse = kernels.make()
+        if not encoder.fits(self._activation):
+            raise SAEError(
+                f"kernels = {kernels.name!r}: the {kernels.encoder} encoder screens for BatchTopK in one process; "
+                "give one of float32+…"
+            )
+        self._encoder = encoder
+
+    @property
+    def can_screen(self) -> bool:
+        """Whether an encoder that screens can serve the activation function."""
+        return ScreeningEncoder().fits(self._activation)
 
     def share_buffers(self, other: MatryoshkaObjective) -> None:
         """Use the buffers of another objective whose steps never overlap with this one's."""
@@ -147,14 +168,12 @@ class MatryoshkaObjective:
         """
         widths = self._widths if widths is None else widths
         k = self._k if k is None else k
-        x_shape, dense_shape = tuple(x_nd.shape), (len(x_nd), len(weights.b_enc))
-        centred_nd = torch.sub(x_nd, weights.b_dec, out=self._space.get("centred", x_shape, x_nd))
-        pre_nf = self._space.get("pre", dense_shape, x_nd)
-        torch.addmm(weights.b_enc, centred_nd, weights.W_enc.T, out=pre_nf)
-        selection = self._activation.select(pre_nf, k, weights.log_threshold)
+        centred_nd = torch.sub(x_nd, weights.b_dec, out=self._space.get("centred", tuple(x_nd.shape), x_nd))
+        pre_nf = self._encoder.encode(weights.W_enc, weights.b_enc, centred_nd, self._space)
+        selection = self._encoder.select(self._activation, pre_nf, k, weights.log_threshold)
         kept = self._kept(pre_nf, selection, k, widths, weights.log_threshold)
 
-        sums = BagSums(weights.W_dec, kept.entries.features_m, kept.bag_offsets, kept.acts_m)
+        sums = self._sparse.sums(kept.pattern, weights.W_dec, kept.acts_m)
         loss, residual_nd, suffix_bd, scale = self._prefix_loss(sums.values, centred_nd, len(widths))
         grad_acts_m = sums.weights_gradient(suffix_bd).mul_(scale)
         gradient, penalty = self._sparse_gradient(weights, centred_nd, kept, grad_acts_m, suffix_bd, scale)
@@ -165,7 +184,7 @@ class MatryoshkaObjective:
             loss = loss + self._aux_alpha * aux_loss
         # The encoder sees x − b_dec, so b_dec also gets what reached b_enc, with the opposite sign.
         gradient.b_dec.addmv_(weights.W_enc.T, gradient.b_enc, alpha=-1)
-        return StepResult(loss, gradient, kept.fired_f, selection.cut, residual_nd, pre_nf)
+        return StepResult(loss, gradient, kept.fired_f, selection.cut, residual_nd, pre_nf, self._encoder.exact)
 
     def _kept(
         self,
@@ -176,26 +195,15 @@ class MatryoshkaObjective:
         log_threshold: torch.Tensor | None,
     ) -> _Kept:
         n_rows, n_features = pre_nf.shape
-        rows_m = torch.div(selection.flat, n_features, rounding_mode="floor")
-        features_m = selection.flat - rows_m * n_features
-        entries = Entries(selection.values, features_m, n_rows, k)
+        groups_f = self._groups_f(widths, pre_nf.device)
+        pattern = pattern_of(selection.flat, (n_rows, n_features), widths, groups_f)
+        entries = Entries(selection.values, pattern.features_m, n_rows, k)
         acts_m = self._activation.activations(entries, log_threshold)
-        # A narrow type sorts several times faster.
-        narrow_m = features_m.to(torch.int16) if n_features <= 1 << 15 else features_m.to(torch.int32)
-        feature_offsets_f, counts_f = offsets_of(features_m, n_features)
-        bags_m = rows_m * len(widths) + self._groups_f(widths, pre_nf.device)[features_m]
         # Entries that only move a threshold have activation 0 and do not count as firing.
-        live_f = counts_f if acts_m is entries.pre_m else torch.bincount(features_m[acts_m > 0], minlength=n_features)
-        return _Kept(
-            acts_m=acts_m,
-            entries=entries,
-            rows_m=rows_m,
-            bags_m=bags_m,
-            bag_offsets=offsets_of(bags_m, n_rows * len(widths))[0],
-            by_feature_m=torch.sort(narrow_m, stable=True).indices,
-            feature_offsets_f=feature_offsets_f,
-            fired_f=live_f > 0,
-        )
+        fired_f = pattern.counts_f > 0
+        if acts_m is not entries.pre_m:
+            fired_f = torch.bincount(pattern.features_m[acts_m > 0], minlength=n_features) > 0
+        return _Kept(pattern, entries, acts_m, fired_f)
 
     def _groups_f(self, widths: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """(F,) int64 group of each feature; the table of the last step serves while the prefixes stay."""
@@ -243,9 +251,8 @@ class MatryoshkaObjective:
         scale: float,
     ) -> tuple[Weights, Penalty | None]:
         grad_pre_m, penalty = self._activation.backward(kept.entries, grad_acts_m, weights.log_threshold)
-        order, offsets = kept.by_feature_m, kept.feature_offsets_f
-        W_enc = bag_sums(centred_nd, kept.rows_m[order], offsets, grad_pre_m[order])
-        W_dec = bag_sums(suffix_bd, kept.bags_m[order], offsets, kept.acts_m[order].mul_(scale))
+        W_enc = self._sparse.encoder_gradient(kept.pattern, centred_nd, grad_pre_m)
+        W_dec = self._sparse.decoder_gradient(kept.pattern, suffix_bd, kept.acts_m * scale)
         b_enc = torch.zeros_like(weights.b_enc).index_add_(0, kept.entries.features_m, grad_pre_m)
         b_dec = suffix_bd.view(len(centred_nd), -1, suffix_bd.shape[1])[:, 0].sum(0).mul_(scale)
         log_threshold = None if penalty is None else penalty.log_threshold
@@ -265,9 +272,9 @@ class MatryoshkaObjective:
         if len(dead) == 0:
             return residual_nd.new_zeros(())
         narrow = (len(pre_nf), len(dead))
-        acts_nm = torch.index_select(pre_nf, 1, dead, out=self._space.get("dead", narrow, pre_nf)).relu_()
+        acts_nm = self._encoder.columns(pre_nf, dead, self._space.get("dead", narrow, pre_nf)).relu_()
         if self._aux_k < len(dead):
-            _keep_largest(acts_nm, self._aux_k)
+            keep_largest(acts_nm, self._aux_k)
         directions_md = weights.W_dec[dead]
         # residual is x̂ − x = −e, so this is ê − e.
         error_nd = torch.mm(acts_nm, directions_md, out=self._space.get("error", tuple(residual_nd.shape), pre_nf))
@@ -280,18 +287,6 @@ class MatryoshkaObjective:
         gradient.W_enc.index_add_(0, dead, grad_acts_nm.T @ centred_nd)
         gradient.b_enc.index_add_(0, dead, grad_acts_nm.sum(0))
         return loss
-
-
-def _keep_largest(acts_nm: torch.Tensor, k: int) -> None:
-    """Set all but the k largest of each row of non-negative acts_nm to zero, in place."""
-    # About half of all pre-activations are negative, so most rows have no more than k to begin with.
-    crowded = torch.nonzero(torch.count_nonzero(acts_nm, dim=1) > k).squeeze(1)
-    if len(crowded):
-        rows_cm = acts_nm[crowded]
-        flat = largest_of_rows(rows_cm, k)
-        kept_cm = torch.zeros_like(rows_cm)
-        kept_cm.view(-1)[flat] = rows_cm.view(-1)[flat]
-        acts_nm[crowded] = kept_cm
 
 
 def _sum_of_squares(x: torch.Tensor) -> torch.Tensor:

@@ -11,17 +11,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
-from sae.activation_functions import ActivationFunction, BatchTopK, TopK
+from sae.activation_functions import ActivationFunction, BatchTopK, JumpReLU
 from sae.config import SAEConfig
 from sae.errors import SAEError
 from sae.model import MatryoshkaSAE
 from sae.objective import MatryoshkaObjective, StepResult
 from sae.peers import Peers
 from sae.sharded_objective import ShardedObjective
+from sae.shared_jumprelu import SharedJumpReLU
 from sae.shared_selection import SharedBatchTopK
+
+_Value = TypeVar("_Value")
 
 
 class Alone:
@@ -75,6 +79,10 @@ class Alone:
         """Whether it holds for any feature."""
         return flag
 
+    def of_first(self, value: _Value) -> _Value:
+        """What the process that leads has found."""
+        return value
+
     def agree(self, result: StepResult) -> StepResult:
         """The result of the whole step, as far as it concerns the features at hand."""
         return result
@@ -110,9 +118,9 @@ class ByRows(Alone):
     def activation(self, activation: ActivationFunction, n_features: int) -> ActivationFunction:
         if isinstance(activation, BatchTopK):
             return SharedBatchTopK(self._peers, self._peers.world, self._positions)
-        if isinstance(activation, TopK):  # each row by itself
-            return activation
-        raise SAEError(f"activation = {activation.name!r}: trains in one process; several take batch_topk or topk")
+        if isinstance(activation, JumpReLU):
+            return SharedJumpReLU(self._peers, activation)
+        return activation  # each row by itself
 
     def most_rows(self, batch_size: int) -> int:
         if batch_size % self._peers.world:
@@ -123,6 +131,9 @@ class ByRows(Alone):
 
     def batch(self, x_nd: torch.Tensor) -> torch.Tensor:
         return self._peers.rows(x_nd)
+
+    def of_first(self, value: _Value) -> _Value:
+        return self._peers.from_first(lambda: value)
 
     def n_rows(self, x_nd: torch.Tensor) -> int:
         return len(x_nd) * self._peers.world
@@ -188,6 +199,9 @@ class ByFeatures(Alone):
 
     def any(self, flag: bool) -> bool:
         return self._peers.largest(int(flag)) > 0
+
+    def of_first(self, value: _Value) -> _Value:
+        return self._peers.from_first(lambda: value)
 
     def agree(self, result: StepResult) -> StepResult:
         self._peers.sum_(result.gradient.b_dec)

@@ -47,7 +47,16 @@ def select_largest(
     """
     flat = pre_nf.reshape(-1)
     survivors = _survivors(flat, count, hint, space or Workspace())
-    values = flat[survivors]
+    return ranked(survivors, flat[survivors], count)
+
+
+def ranked(survivors: torch.Tensor, values: torch.Tensor, count: int) -> Selection:
+    """The `count` largest of some entries, all of them when there are no more; ties as in `select_largest`.
+
+    Args:
+        survivors: (m,) rising flat positions.
+        values: (m,) their positive values.
+    """
     excess = len(values) - count
     if excess <= 0:
         return Selection(survivors, values, values.min() if len(values) else None)
@@ -83,6 +92,18 @@ def largest_of_rows(pre_nf: torch.Tensor, k: int) -> torch.Tensor:
     first_of_row = before[(counts.cumsum(0) - counts).clamp(max=len(found) - 1)]
     above = torch.bincount(rows, minlength=len(pre_nf)) - torch.bincount(rows[tied], minlength=len(pre_nf))
     return found[~tied | (before - first_of_row[rows] < (k - above)[rows])]
+
+
+def keep_largest(acts_nm: torch.Tensor, k: int) -> None:
+    """Set all but the k largest of each row of non-negative acts_nm to zero, in place."""
+    # About half of all pre-activations are negative, so most rows have no more than k to begin with.
+    crowded = torch.nonzero(torch.count_nonzero(acts_nm, dim=1) > k).squeeze(1)
+    if len(crowded):
+        rows_cm = acts_nm[crowded]
+        flat = largest_of_rows(rows_cm, k)
+        kept_cm = torch.zeros_like(rows_cm)
+        kept_cm.view(-1)[flat] = rows_cm.view(-1)[flat]
+        acts_nm[crowded] = kept_cm
 
 
 def _survivors(flat: torch.Tensor, count: int, hint: float | None, space: Workspace) -> torch.Tensor:

@@ -42,7 +42,8 @@ class ShardedObjective(MatryoshkaObjective):
         gradient: Weights,
     ) -> torch.Tensor:
         dead = torch.nonzero(dead_f).squeeze(1)
-        acts_nm = self._largest_of_rows(pre_nf[:, dead].relu_())
+        narrow_nm = pre_nf.new_empty(len(pre_nf), len(dead))
+        acts_nm = self._largest_of_rows(self._encoder.columns(pre_nf, dead, narrow_nm).relu_())
         directions_md = weights.W_dec[dead]
         error_nd = self._peers.sum_(acts_nm @ directions_md) + residual_nd
         grad_nd = error_nd * (2 * self._aux_alpha / len(error_nd))

@@ -62,6 +62,13 @@ def bag_sums(
     return functional.embedding_bag(index_m, table, offsets, mode="sum", per_sample_weights=weights_m)
 
 
+def row_dots(table: torch.Tensor, index_m: torch.Tensor, rows_nd: torch.Tensor, rows_m: torch.Tensor) -> torch.Tensor:
+    """(m,): table[index] · rows[row] for each entry, without gathering either side; row numbers rise."""
+    # This is the backward of an embedding bag for its weights, with each entry's bag given.
+    none = index_m.new_empty(0)
+    return torch.ops.aten._embedding_bag_per_sample_weights_backward(rows_nd, table, index_m, none, rows_m, 0)
+
+
 def offsets_of(labels_m: torch.Tensor, n_bags: int) -> tuple[torch.Tensor, torch.Tensor]:
     """First entry of each bag and the bag's size, both (n_bags,), for rising bag numbers labels_m."""
     counts = torch.bincount(labels_m, minlength=n_bags)

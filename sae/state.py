@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +11,18 @@ import torch
 
 from sae.activation_functions import activation_function
 from sae.config import SAEConfig, TrainConfig
-from sae.divergence import OUTLIER, Watch, cause, outliers, refuse_exploded
+from sae.divergence import Watch, cause, refuse_exploded
 from sae.errors import SAEError
+from sae.kernels import REFERENCE, Kernels, unavailable
+from sae.kernels.at_start import measured_kernels, settled_kernels
+from sae.kernels.choice import Choice
 from sae.model import MatryoshkaSAE
 from sae.objective import StepResult, Weights
 from sae.parallel import Alone
 from sae.prefixes import PrefixSchedule
 from sae.selection import select_largest
+from sae.start import centre_and_scale
+from sae.unit_rows import remove_parallel
 
 _WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -47,6 +51,10 @@ class TrainingState:
         self.train_config = train_config
         self.step = 0
         self.tokens = 0
+        self.kernels: Kernels | None = settled_kernels(train_config)
+        """How products are computed; None until it is measured on the first batch."""
+        self.choice: Choice | None = None
+        """What was measured in this process."""
         self.input_scale = 1.0
         self.watch = Watch()
         self.parallel = parallel or Alone()
@@ -78,6 +86,7 @@ class TrainingState:
             aux_k=train_config.aux_width(sae_config.d),
             aux_alpha=train_config.aux_alpha,
             activation=self.activation,
+            kernels=self.kernels or REFERENCE,
         )
 
     @torch.no_grad()
@@ -96,16 +105,17 @@ class TrainingState:
             self._start_from(self.parallel.batch(x_nd))
         x_nd = x_nd / self.input_scale
         if self.step == 0 and self.activation.learns_threshold:
-            self.learned["log_threshold"].fill_(self._first_log_threshold(x_nd))
+            self.learned["log_threshold"].fill_(self._first_log_threshold(self.parallel.batch(x_nd)))
         dead_f = self.silent_tokens_f >= self.train_config.dead_after()
         weights = Weights(**{name: tensor.detach() for name, tensor in self.learned.items()})
-        result = self.objective.step(
-            weights,
-            x_nd,
-            dead_f if self.parallel.any(bool(dead_f.any())) else None,
-            k=self.train_config.k_at(self.tokens, self._k),
-            widths=self.parallel.widths(self.prefixes.widths(self.step)),
-        )
+        any_dead = self.parallel.any(bool(dead_f.any()))
+        k = self.train_config.k_at(self.tokens, self._k)
+        widths = self.parallel.widths(self.prefixes.widths(self.step))
+        if self.kernels is None:
+            self.choice = self.parallel.of_first(measured_kernels(self.objective, weights, x_nd, k, widths))
+            self.kernels = self.choice.kernels
+            self.objective.use(self.kernels)
+        result = self.objective.step(weights, x_nd, dead_f if any_dead else None, k=k, widths=widths)
         result = self.parallel.agree(result)
         remove_parallel(result.gradient.W_dec, self.sae.W_dec)
         norm = self.parallel.norm(self._parts(result.gradient))
@@ -169,7 +179,9 @@ class TrainingState:
 
     def numbers(self) -> dict[str, Any]:
         """All numbers of the state, as JSON values."""
-        counted = {"step": self.step, "tokens": self.tokens, "input_scale": self.input_scale}
+        counted: dict[str, Any] = {"step": self.step, "tokens": self.tokens, "input_scale": self.input_scale}
+        if self.kernels is not None:
+            counted["kernels"] = self.kernels.name
         return {**counted, **self.watch.numbers()}
 
     @torch.no_grad()
@@ -182,6 +194,7 @@ class TrainingState:
         self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])
         self.input_scale = float(numbers["input_scale"])
         self.watch.restore(numbers)
+        self._restore_kernels(numbers.get("kernels"))
         for name, tensor in (*self.learned.items(), ("threshold", self.sae.threshold)):
             tensor.copy_(self.parallel.part(name, tensors[f"sae.{name}"]))
         self.silent_tokens_f.copy_(self.parallel.part("silent_tokens", tensors["silent_tokens"]))
@@ -195,6 +208,16 @@ class TrainingState:
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
+    def _restore_kernels(self, name: str | None) -> None:
+        """Those that a training has begun with, where they run: other ones would end with other bits.
+
+        Elsewhere (another device, no Triton) they are measured anew if that is what was asked for.
+        """
+        begun = REFERENCE if name is None else Kernels.named(name)
+        if self.kernels is None and unavailable(begun, torch.device(self.train_config.device)) is None:
+            self.kernels = begun
+            self.objective.use(begun)
+
     def _checked(self, batch_nd: torch.Tensor) -> torch.Tensor:
         most = self.parallel.most_rows(self.train_config.batch_size)
         if batch_nd.ndim != 2 or batch_nd.shape[1] != self.sae_config.d or not 0 < len(batch_nd) <= most:
@@ -206,18 +229,7 @@ class TrainingState:
         """b_dec and the input scale from the first batch."""
         if not bool(torch.isfinite(x_nd).all()):
             raise cause("the first batch is not finite", self.step, x_nd, x_nd[0], self._peak_rate())
-        centre_d = x_nd.mean(0) if self.train_config.b_dec_init == "mean" else geometric_median(x_nd)
-        distance_n = (x_nd - centre_d).norm(dim=1)
-        typical = float(distance_n.median()) or float(distance_n.square().mean().sqrt())
-        if typical == 0:
-            raise SAEError(f"all {len(x_nd)} rows of the first batch are equal: there is nothing to learn from them")
-        n_far = int(outliers(x_nd, centre_d).sum())
-        if n_far:
-            warnings.warn(
-                f"{n_far} of {len(x_nd)} rows of the first batch lie more than {OUTLIER} times the median distance "
-                "from the centre (attention sinks?); they will rule the loss, so leave them out of the activations",
-                stacklevel=2,
-            )
+        centre_d, typical = centre_and_scale(x_nd, self.train_config.b_dec_init)
         if self.train_config.normalize:
             self.input_scale = typical
         self.sae.b_dec.copy_(centre_d / self.input_scale)
@@ -274,7 +286,8 @@ class TrainingState:
         mean_d = over_rows(x_nd.sum(0)) / n_rows
         spread = float(over_rows((x_nd - mean_d).square().sum()))
         unexplained = float(over_rows(result.residual_nd.square().sum()))
-        active = self.parallel.over_features(over_rows(self.sae.active(result.pre_nf).sum()))
+        pre_nf = result.pre_nf if result.pre_exact else self.sae.pre_activations(x_nd)
+        active = self.parallel.over_features(over_rows(self.sae.active(pre_nf).sum()))
         return Measures(
             loss=loss,
             variance_explained=1 - unexplained / spread if spread else float("nan"),
@@ -283,20 +296,3 @@ class TrainingState:
             learning_rate=rate,
             gradient_norm=norm,
         )
-
-
-def remove_parallel(gradient_fd: torch.Tensor, rows_fd: torch.Tensor) -> None:
-    """Take from each gradient row, in place, its part along the unit row: moving along it only changes the norm."""
-    along_f1 = (gradient_fd * rows_fd).sum(dim=1, keepdim=True)
-    gradient_fd.addcmul_(along_f1, rows_fd, value=-1)
-
-
-def geometric_median(x_nd: torch.Tensor, iterations: int = 50) -> torch.Tensor:
-    """(d,) point of least summed distance to the rows, by Weiszfeld's iteration from the mean."""
-    centre_d = x_nd.mean(0)
-    for _ in range(iterations):
-        distance_n = (x_nd - centre_d).norm(dim=1)
-        # A row at the centre itself would have infinite weight.
-        weight_n = 1 / distance_n.clamp(min=1e-6 * float(distance_n.mean()) or 1.0)
-        centre_d = (weight_n @ x_nd) / weight_n.sum()
-    return centre_d

@@ -212,6 +212,9 @@ class _Loop:
                 self._failures[member.job.out_dir] = error
                 self._leave(member)
                 continue
+            if member.news:
+                self._note, member.news = member.news, ""
+                self._report(at_once=True)
             if not member.tokens_left:
                 self._trained[member.job.out_dir] = member.finish()
                 self._leave(member)

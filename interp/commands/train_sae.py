@@ -18,11 +18,42 @@ from interp.commands.options import (
     opening,
     work,
 )
+from interp.commands.train_live_options import (
+    LiveOption,
+    PassSizeOption,
+    PoolRowsOption,
+    StudiesOption,
+    live_config,
+)
+from interp.commands.train_options import (
+    COST,
+    OBJECTIVE,
+    SCHEDULE,
+    AuxAlphaOption,
+    AuxKOption,
+    BandwidthOption,
+    BDecInitOption,
+    DeadAfterOption,
+    DecayOption,
+    DtypeOption,
+    GradClipOption,
+    GroupWeightsOption,
+    KAnnealOption,
+    KernelsOption,
+    KStartOption,
+    LogEveryOption,
+    NormalizeOption,
+    PrefixesOption,
+    PrefixLossOption,
+    SparsityOption,
+    ThresholdBetaOption,
+    WarmupOption,
+    recipe,
+)
 
 if TYPE_CHECKING:
     from interp.run import Run
     from interp.stages.base import Work
-    from interp.stages.train_live import LiveConfig
     from interp.stages.train_sae import TrainSAEConfig
     from interp.stages.training import Way
 
@@ -36,36 +67,19 @@ def train_sae(
     roles: Annotated[
         str, typer.Option("--roles", metavar="ROLES", help="Token roles or presets to learn from.")
     ] = "content",
-    expansion: Annotated[
-        float, typer.Option("--expansion", metavar="X", help="Features per dimension of the residual.")
-    ] = 4,
-    k: Annotated[
-        str, typer.Option("--k", metavar="N,…", help="Features kept a token, on average over a batch; see below.")
-    ] = "64",
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            "--groups",
-            metavar="SHARES",
-            help="Matryoshka groups as shares of the features, first prefix first.  [default: .0625,.0625,.125,.25,.5]",
-        ),
-    ] = None,
-    activation: Annotated[
-        str,
-        typer.Option("--activation", metavar="RULE", help="batch_topk, topk or jumprelu: which activations count."),
-    ] = "batch_topk",
-    tokens: Annotated[
-        int, typer.Option("--tokens", metavar="N", min=1, help="Tokens to train on, over as many epochs.")
-    ] = 2_000_000,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Tokens a step.")] = 2048,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", metavar="X", help="Peak rate.  [default: 2e-4 / sqrt(features / 2^14)]"),
-    ] = None,
     max_norm: Annotated[
         float,
         typer.Option("--max-norm", metavar="X", help="Leave out tokens longer than so many medians; 0 keeps all."),
     ] = 10.0,
+    expansion: Annotated[
+        float, typer.Option("--expansion", metavar="X", help="Features per dimension of the residual.")
+    ] = 4,
+    k: Annotated[
+        str, typer.Option("--k", metavar="N,…", help="Features kept a token, on average over a batch; see above.")
+    ] = "64",
+    tokens: Annotated[
+        int, typer.Option("--tokens", metavar="N", min=1, help="Tokens to train on, over as many epochs.")
+    ] = 2_000_000,
     seed: Annotated[
         str, typer.Option("--seed", metavar="N,…", help="Seed of the first weights and of the order of the tokens.")
     ] = "0",
@@ -75,37 +89,89 @@ def train_sae(
             "--data-seed", metavar="N", min=0, help="Seed of the order alone.  [default: the first of --seed]"
         ),
     ] = None,
-    wandb: Annotated[
-        str | None,
-        typer.Option("--wandb", metavar="PROJECT", help="Send the figures of the training to Weights & Biases too."),
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Feed the trainer from the model, with nothing of it on the disk.")
-    ] = False,
-    studies: Annotated[
-        list[str] | None,
-        typer.Option("--studies", metavar="SPEC", help="With --live: what the model reads; may come several times."),
-    ] = None,
-    pass_size: Annotated[
-        int, typer.Option("--pass-size", metavar="N", min=1, help="With --live: studies in one pass of the model.")
-    ] = 16,
-    pool_rows: Annotated[
-        int,
-        typer.Option("--pool-rows", metavar="N", min=1, help="With --live: tokens that are mixed in memory."),
-    ] = 131_072,
-    shard_features: Annotated[
-        bool, typer.Option("--shard-features", help="With torchrun: share out the features, not the tokens of a batch.")
-    ] = False,
-    device: DeviceOption = "cpu",
-    device_map: DeviceMapOption = None,
-    trust_remote_code: TrustOption = False,
-    checkpoint_every: Annotated[
-        int, typer.Option("--checkpoint-every", metavar="N", min=1, help="Steps between two checkpoints.")
-    ] = 1000,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on from the newest checkpoint, or start anew.")
     ] = True,
     redo: RedoOption = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            "--groups",
+            metavar="SHARES",
+            help="Matryoshka groups as shares of the features, first prefix first.  [default: .0625,.0625,.125,.25,.5]",
+            rich_help_panel=OBJECTIVE,
+        ),
+    ] = None,
+    group_weights: GroupWeightsOption = None,
+    prefix_loss: PrefixLossOption = None,
+    prefixes: PrefixesOption = None,
+    activation: Annotated[
+        str,
+        typer.Option(
+            "--activation",
+            metavar="RULE",
+            help="batch_topk, topk or jumprelu: which activations count.",
+            rich_help_panel=OBJECTIVE,
+        ),
+    ] = "batch_topk",
+    k_start: KStartOption = None,
+    k_anneal: KAnnealOption = None,
+    threshold_beta: ThresholdBetaOption = None,
+    jumprelu_bandwidth: BandwidthOption = None,
+    jumprelu_sparsity: SparsityOption = None,
+    aux_k: AuxKOption = None,
+    aux_alpha: AuxAlphaOption = None,
+    dead_after: DeadAfterOption = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", min=1, help="Tokens a step.", rich_help_panel=SCHEDULE)
+    ] = 2048,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="X",
+            help="Peak rate of Adam.  [default: 2e-4 / sqrt(features / 2^14)]",
+            rich_help_panel=SCHEDULE,
+        ),
+    ] = None,
+    warmup: WarmupOption = None,
+    decay: DecayOption = None,
+    grad_clip: GradClipOption = None,
+    b_dec_init: BDecInitOption = None,
+    normalize: NormalizeOption = None,
+    dtype: DtypeOption = "float32",
+    live: LiveOption = False,
+    studies: StudiesOption = None,
+    pass_size: PassSizeOption = 16,
+    pool_rows: PoolRowsOption = 131_072,
+    device_map: DeviceMapOption = None,
+    trust_remote_code: TrustOption = False,
+    device: DeviceOption = "cpu",
+    shard_features: Annotated[
+        bool,
+        typer.Option(
+            "--shard-features",
+            help="With torchrun: share out the features, not the tokens of a batch.",
+            rich_help_panel=COST,
+        ),
+    ] = False,
+    kernels: KernelsOption = None,
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(
+            "--checkpoint-every", metavar="N", min=1, help="Steps between two checkpoints.", rich_help_panel=COST
+        ),
+    ] = 1000,
+    log_every: LogEveryOption = 50,
+    wandb: Annotated[
+        str | None,
+        typer.Option(
+            "--wandb",
+            metavar="PROJECT",
+            help="Send the figures of the training to Weights & Biases too.",
+            rich_help_panel=COST,
+        ),
+    ] = None,
 ) -> None:
     """Train a Matryoshka autoencoder on the cached activations.
 
@@ -124,6 +190,7 @@ def train_sae(
       interp train-sae --run runs/mine --site language.2 --expansion 8 --k 16
       interp train-sae --run runs/mine --sae small --site language.2 --expansion 2 --groups .25,.25,.5
       interp train-sae --run runs/mine --k 16,32,64 --seed 0,1,2
+      interp train-sae --run runs/mine --sae random-prefixes --prefixes random --k-start 256 --aux-alpha .1
       torchrun --nproc-per-node 4 -m -- interp train-sae --run runs/mine --device cuda
       interp train-sae --run runs/mine --live --studies phantom:n=20000,seed=7 --tokens 20000000
     """
@@ -139,7 +206,27 @@ def train_sae(
                 "several processes share the features; start them with torchrun", param_hint="--shard-features"
             )
         ks, seeds = _list(k, "--k", least=1), _list(seed, "--seed", least=0)
-        source = _live(live, studies, pass_size, pool_rows)
+        source = live_config(live, studies, pass_size, pool_rows)
+        training = recipe(
+            activation=activation,
+            group_weights=group_weights,
+            prefix_loss=prefix_loss,
+            prefixes=prefixes,
+            k_start=k_start,
+            k_anneal=k_anneal,
+            threshold_beta=threshold_beta,
+            jumprelu_bandwidth=jumprelu_bandwidth,
+            jumprelu_sparsity=jumprelu_sparsity,
+            aux_k=aux_k,
+            aux_alpha=aux_alpha,
+            dead_after=dead_after,
+            warmup=warmup,
+            decay=decay,
+            grad_clip=grad_clip,
+            b_dec_init=b_dec_init,
+            normalize=normalize,
+            kernels=kernels,
+        )
         opened = Run.open(run)
         configs = TrainSAEConfig(
             name=sae,
@@ -153,8 +240,10 @@ def train_sae(
             max_norm_times=max_norm or None,
             live=source,
             activation=activation,
+            dtype=dtype,
+            training=training,
         ).members(ks, seeds, data_seed)
-        way = Way(ranks.device(device), wandb, ranks, shard_features, checkpoint_every)
+        way = Way(ranks.device(device), wandb, ranks, shard_features, checkpoint_every, log_every)
         if not ranks.leads:
             follow(run, configs, way)
             return
@@ -176,6 +265,8 @@ def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, res
         results = train_saes(run, configs, work, way)
     for config, result in zip(configs, results, strict=True):
         last = result.summary["last_metrics"]
+        if "kernels" in result.summary:
+            typer.echo(f"SAE {config.name!r}: trained with kernels {result.summary['kernels']['kernels']}", err=True)
         typer.echo(
             f"SAE {config.name!r}: {result.summary['features']} features at {config.site}; last batch: "
             f"variance explained {last['variance_explained']:.3f}, L0 {last['l0']:.1f}, dead {last['dead_share']:.1%}"
@@ -192,20 +283,6 @@ def _list(text: str, option: str, least: int) -> tuple[int, ...]:
             param_hint=option,
         )
     return values
-
-
-def _live(live: bool, studies: list[str] | None, pass_size: int, pool_rows: int) -> LiveConfig | None:
-    from interp.stages.train_live import LiveConfig
-
-    if not live:
-        if studies:
-            raise typer.BadParameter(
-                "belongs to --live; a training from the disk reads what is cached", param_hint="--studies"
-            )
-        return None
-    if not studies:
-        raise typer.BadParameter("--live needs to know what the model shall read", param_hint="--studies")
-    return LiveConfig(tuple(studies), pass_size, pool_rows)
 
 
 def _only_site(sites: list[str]) -> str:

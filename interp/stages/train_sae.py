@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from interp.plain import restored
@@ -12,10 +12,40 @@ from interp.stages.base import Work
 from interp.stages.train_live import LiveConfig, require_sample
 from interp.stages.training import Training, Way
 from radiology.errors import InputError
+from sae.config import TrainConfig
+from sae.config_fields import check, to_json
 
 STAGE = "train-sae"
 #: Fields that runs did not have from the beginning, with their defaults.
-_LATER = {"live": None, "data_seed": None, "activation": "batch_topk"}
+_LATER: dict[str, Any] = {
+    "live": None,
+    "data_seed": None,
+    "activation": "batch_topk",
+    "dtype": "float32",
+    "training": {},
+}
+#: Fields of `TrainConfig` that `TrainSAEConfig.training` may set; the others have a place of their own.
+RECIPE = frozenset(
+    {
+        "warmup_fraction",
+        "decay_fraction",
+        "grad_clip",
+        "aux_k",
+        "aux_alpha",
+        "dead_after_tokens",
+        "threshold_beta",
+        "prefix_loss",
+        "b_dec_init",
+        "normalize",
+        "group_weights",
+        "prefixes",
+        "k_start",
+        "k_anneal_fraction",
+        "jumprelu_bandwidth",
+        "jumprelu_sparsity",
+        "kernels",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +67,8 @@ class TrainSAEConfig:
         max_norm_times: leave out tokens whose norm is over so many medians of the largest role (attention sinks).
         live: read from the model instead of the disk; None reads the cached rows.
         activation: which activations count, one of ``sae.config.ACTIVATIONS``.
+        dtype: type of the weights in the file.
+        training: fields of :class:`sae.config.TrainConfig` out of `RECIPE` that shall not have their defaults.
     """
 
     name: str = "main"
@@ -53,6 +85,8 @@ class TrainSAEConfig:
     live: LiveConfig | None = None
     data_seed: int | None = None
     activation: str = "batch_topk"
+    dtype: str = "float32"
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.live, Mapping):  # from run.json
@@ -63,6 +97,13 @@ class TrainSAEConfig:
             raise InputError(f"sae: {self.name!r} cannot be a folder name; use letters, digits, dash and underscore")
         if self.expansion <= 0:
             raise InputError(f"expansion: {self.expansion} must be more than 0")
+        for name, value in self.training.items():
+            check(name in RECIPE, f"training.{name}", value, "one of " + ", ".join(sorted(RECIPE)))
+        # What has its default says nothing new; SAEError for a value that cannot be.
+        changed = to_json(TrainConfig.from_dict({"n_tokens": self.tokens, **self.training}))
+        usual = {one.name: one.default for one in fields(TrainConfig)}
+        kept = {name: changed[name] for name in sorted(self.training) if changed.get(name, usual[name]) != usual[name]}
+        object.__setattr__(self, "training", kept)
 
     @property
     def stage(self) -> str:
@@ -76,6 +117,19 @@ class TrainSAEConfig:
     def settings(self) -> dict[str, Any]:
         """As it is kept in ``run.json``; what came later is left out while it has its default."""
         return {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
+
+    def train_config(self, **way: Any) -> TrainConfig:
+        """What the trainer is told; `way` sets fields that do not decide the result."""
+        return TrainConfig.from_dict(
+            {
+                "n_tokens": self.tokens,
+                "batch_size": self.batch_size,
+                "learning_rate": self.learning_rate,
+                "seed": self.seed,
+                **self.training,
+                **way,
+            }
+        )
 
     def members(self, ks: Sequence[int], seeds: Sequence[int], data_seed: int | None = None) -> list[TrainSAEConfig]:
         """One for each pair of k and seed, called ``NAME-k32-s0``; this one if there is only one pair.
@@ -128,4 +182,4 @@ def train_saes(run: Run, configs: Sequence[TrainSAEConfig], work: Work, way: Way
 def _reading(config: TrainSAEConfig) -> str:
     """What decides which batches come."""
     same = replace(config, name="same", k=1, groups=(), expansion=1, learning_rate=None, seed=config.order_seed)
-    return repr(replace(same, data_seed=None))
+    return repr(replace(same, data_seed=None, dtype="float32", training={}))

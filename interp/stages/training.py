@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from sae.metrics import Tracker
     from sae.peers import Peers
 
+KERNELS_FILE = "kernels.json"
 OUTPUTS = ("cfg.json", "sae.safetensors", "metrics.parquet")
 #: What is stale with them: the course of the training, and what later stages made from the SAE.
-_STALE_TOO = ("checkpoints", "tensorboard", "wandb", "wandb.json", POOLS, LEFT_OUT)
+_STALE_TOO = ("checkpoints", "tensorboard", "wandb", "wandb.json", KERNELS_FILE, POOLS, LEFT_OUT)
 _MADE_FROM_IT = ("evaluation.json", "features", "labels", "steering")
 
 
@@ -41,6 +43,7 @@ class Way:
         ranks: the processes that train together.
         shard_features: they share the features instead of the rows.
         checkpoint_every: steps between two checkpoints.
+        log_every: steps between two rows of the log.
     """
 
     device: str = "cpu"
@@ -48,6 +51,7 @@ class Way:
     ranks: Ranks = field(default_factory=Ranks)
     shard_features: bool = False
     checkpoint_every: int = 1000
+    log_every: int = 50
 
 
 @dataclass(frozen=True)
@@ -196,21 +200,17 @@ def learn(
 
 
 def _job(run: Run, config: TrainSAEConfig, store: ActivationStore, way: Way) -> Job:
-    from sae import SAEConfig, TrainConfig
-    from sae.config import group_sizes
+    from sae.config import SAEConfig, group_sizes
     from sae.member import Job
 
     width = store.width(config.site)
     n_features = round(config.expansion * width)
     groups = group_sizes(n_features, config.groups) if config.groups else ()
-    sae_config = SAEConfig(d=width, n_features=n_features, k=config.k, groups=groups, activation=config.activation)
-    train_config = TrainConfig(
-        n_tokens=config.tokens,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        device=way.device,
-        checkpoint_every=way.checkpoint_every,
+    sae_config = SAEConfig(
+        d=width, n_features=n_features, k=config.k, groups=groups, dtype=config.dtype, activation=config.activation
+    )
+    train_config = config.train_config(
+        device=way.device, checkpoint_every=way.checkpoint_every, log_every=way.log_every
     )
 
     def tell_wandb(folder: Path) -> Tracker:
@@ -243,8 +243,14 @@ def _summary(config: TrainSAEConfig, job: Job, about: Mapping[str, Any]) -> Mapp
         "width": job.sae_config.d,
         "last_metrics": pq.read_table(job.out_dir / "metrics.parquet").to_pylist()[-1],
         "config": config.settings(),
+        **_kernels(job.out_dir / KERNELS_FILE),
         **about,
     }
+
+
+def _kernels(path: Path) -> Mapping[str, Any]:
+    """How the kernels were chosen, if that was measured."""
+    return {"kernels": json.loads(path.read_text())} if path.exists() else {}
 
 
 @dataclass(frozen=True)

@@ -36,18 +36,22 @@ class JumpReLU(ActivationFunction):
     learns_threshold: ClassVar[bool] = True
 
     def __init__(self, bandwidth: float = 0.03, sparsity_weight: float = 1.0) -> None:
-        self._bandwidth = bandwidth
-        self._weight = sparsity_weight
+        self.bandwidth = bandwidth
+        self.sparsity_weight = sparsity_weight
 
     def select(self, pre_nf: torch.Tensor, k: float, log_threshold: torch.Tensor | None = None) -> Selection:
         """The active entries, and those a little under their threshold, which only move the threshold."""
         theta_f = _theta(log_threshold)
-        flat = torch.nonzero((pre_nf > theta_f - self._bandwidth / 2).reshape(-1)).squeeze(1)
+        flat = torch.nonzero((pre_nf > theta_f - self.bandwidth / 2).reshape(-1)).squeeze(1)
         return Selection(flat, pre_nf.reshape(-1)[flat], None)
 
     def activations(self, entries: Entries, log_threshold: torch.Tensor | None) -> torch.Tensor:
         theta_m = _theta(log_threshold)[entries.features_m]
         return entries.pre_m * (entries.pre_m > theta_m)
+
+    def l0(self, n_active: torch.Tensor, n_rows: int) -> torch.Tensor:
+        """Active features a row of the batch, a scalar tensor, from the active entries at hand."""
+        return n_active / n_rows
 
     def backward(
         self, entries: Entries, grad_acts_m: torch.Tensor, log_threshold: torch.Tensor | None
@@ -55,13 +59,13 @@ class JumpReLU(ActivationFunction):
         theta_f = _theta(log_threshold)
         theta_m = theta_f[entries.features_m]
         active_m = entries.pre_m > theta_m
-        near_m = (entries.pre_m - theta_m).abs() < self._bandwidth / 2
-        excess = active_m.sum().to(grad_acts_m.dtype) / (entries.n_rows * entries.k) - 1
-        per_entry = 2 * self._weight * excess / (entries.n_rows * entries.k)
-        slope_m = -(theta_m * grad_acts_m + per_entry) / self._bandwidth * near_m
+        near_m = (entries.pre_m - theta_m).abs() < self.bandwidth / 2
+        excess = self.l0(active_m.sum().to(grad_acts_m.dtype), entries.n_rows) / entries.k - 1
+        per_entry = 2 * self.sparsity_weight * excess / (entries.n_rows * entries.k)
+        slope_m = -(theta_m * grad_acts_m + per_entry) / self.bandwidth * near_m
         grad_theta_f = torch.zeros_like(theta_f).index_add_(0, entries.features_m, slope_m)
         # d/d log θ = θ · d/dθ
-        return grad_acts_m * active_m, Penalty(self._weight * excess.square(), grad_theta_f * theta_f)
+        return grad_acts_m * active_m, Penalty(self.sparsity_weight * excess.square(), grad_theta_f * theta_f)
 
 
 def _theta(log_threshold: torch.Tensor | None) -> torch.Tensor:

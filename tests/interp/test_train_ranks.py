@@ -53,6 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def arguments(run: Run, name: str, *more: str) -> list[str]:
     fixed = ["--expansion", "2", "--k", "8", "--tokens", "60000", "--batch-size", "128", "--checkpoint-every", "40"]
+    fixed += ["--prefix-loss", "sum", "--k-start", "12", "--aux-alpha", ".05"]  # which reach every process
     return ["train-sae", "--run", str(run.path), "--sae", name, *fixed, *more]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sae.objective import MatryoshkaObjective, StepResult, Weights
-from sae.state import remove_parallel
+from sae.unit_rows import remove_parallel
 
 D, GROUPS, K, ROWS = 7, (3, 5, 9), 3, 20
 N_FEATURES = sum(GROUPS)

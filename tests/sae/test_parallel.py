@@ -132,8 +132,9 @@ def test_several_processes_train_what_one_trains(
     assert alone.training_config == several[0].training_config
 
 
-def test_topk_needs_no_agreement_on_rows(make_batches: MakeBatches, tmp_path: Path) -> None:
-    config = replace(CONFIG, activation="topk")
+@pytest.mark.parametrize("activation", ["topk", "jumprelu"])
+def test_other_activation_functions_share_rows(make_batches: MakeBatches, tmp_path: Path, activation: str) -> None:
+    config = replace(CONFIG, activation=activation)
     alone = train(make_batches(), config, TRAIN, tmp_path / "alone")
     for sae in train_together(2, make_batches(), Job(config, TRAIN, tmp_path / "several")):
         close(alone, sae)
@@ -233,7 +234,7 @@ def test_what_cannot_be_shared_is_refused(make_batches: MakeBatches) -> None:
         CONFIG, replace(TRAIN, batch_size=255), False
     )
     assert "only batch_topk can share its features" in refused(replace(CONFIG, activation="topk"), TRAIN, True)
-    assert "jumprelu" in refused(replace(CONFIG, activation="jumprelu"), TRAIN, False)
+    assert "only batch_topk can share its features" in refused(replace(CONFIG, activation="jumprelu"), TRAIN, True)
     assert "too few to share" in refused(SAEConfig(d=16, n_features=1, k=1), TRAIN, True)
     with pytest.raises(SAEError, match="start several with torchrun"):
         parallel_of(None, 66, True)

@@ -7,7 +7,8 @@ import torch
 
 from sae.config import SAEConfig, TrainConfig
 from sae.errors import SAEError
-from sae.state import TrainingState, geometric_median
+from sae.start import geometric_median
+from sae.state import TrainingState
 
 MakeBatches = Callable[..., Callable[[int], Iterator[torch.Tensor]]]
 CONFIG = SAEConfig(d=16, n_features=64, k=4)

@@ -107,7 +107,8 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
         ({}, {"aux_k": 0, "warmup_fraction": 0.0, "decay_fraction": 0.0, "threshold_beta": 0.5, "seed": 3}),
         ({}, {"prefixes": "random", "group_weights": (1.0, 2.0, 3.0, 4.0, 5.0)}),
         ({}, {"k_start": 12, "k_anneal_fraction": 0.9, "learning_rate": 1e-3, "aux_alpha": 1.0}),
-        ({"activation": "topk"}, {}),
+        ({"activation": "topk"}, {"kernels": "float32+dense"}),
+        ({}, {"kernels": "bfloat16+gather"}),
         ({"activation": "jumprelu"}, {"jumprelu_bandwidth": 0.1}),
         ({"dtype": "bfloat16", "groups": (64,)}, {"dead_after_tokens": None, "aux_k": None}),
     ],
@@ -129,7 +130,7 @@ def test_the_options_above_are_all_options() -> None:
     # A field that came later must be thought of here: it may hold state, or draw numbers.
     tested = {"prefix_loss", "b_dec_init", "normalize", "grad_clip", "aux_k", "aux_alpha", "warmup_fraction"}
     tested |= {"decay_fraction", "threshold_beta", "seed", "prefixes", "group_weights", "k_start", "k_anneal_fraction"}
-    tested |= {"learning_rate", "jumprelu_bandwidth", "jumprelu_sparsity", "dead_after_tokens"}
+    tested |= {"learning_rate", "jumprelu_bandwidth", "jumprelu_sparsity", "dead_after_tokens", "kernels"}
     without_state = {"n_tokens", "batch_size", "log_every", "checkpoint_every", "keep_checkpoints", "device"}
     assert {field.name for field in fields(TrainConfig)} == tested | without_state
 
