@@ -87,6 +87,17 @@ def rank_images(
     return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
 
 
+def rank_co_firing(company_q: np.ndarray, same_as_firing_q: np.ndarray, noise_q: np.ndarray) -> np.ndarray:
+    """Places among q quiet contexts in which some of a feature's usual company fires, most of it first.
+
+    Args:
+        company_q: how much of it fires, 0 for none.
+        same_as_firing_q: (q,) bool; contexts that say the same as a firing one are left out.
+    """
+    order = np.argsort(-(company_q + 1e-6 * noise_q), kind="stable")
+    return order[(company_q[order] > 0) & ~same_as_firing_q[order]]
+
+
 def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Up to n places and their hardness, each way to be hard taking the best that is left in its turn.
 
