@@ -101,9 +101,7 @@ class CoFiringSample:
         return listed
 
 
-def _nearest(
-    feature: int, other_k: np.ndarray, both_k: np.ndarray, fires: np.ndarray, n: int
-) -> list[dict[str, Any]]:
+def _nearest(feature: int, other_k: np.ndarray, both_k: np.ndarray, fires: np.ndarray, n: int) -> list[dict[str, Any]]:
     enough = (both_k >= MIN_TOKENS) & (other_k != feature)
     other_k, both_k = other_k[enough], both_k[enough]
     jaccard_k = both_k / (fires[feature] + fires[other_k] - both_k)
@@ -112,9 +110,7 @@ def _nearest(
         best = jaccard_k >= bound
         other_k, both_k, jaccard_k = other_k[best], both_k[best], jaccard_k[best]
     order = np.lexsort((other_k, -jaccard_k))[:n]
-    return [
-        {"feature": int(other_k[i]), "n_tokens": int(both_k[i]), "jaccard": float(jaccard_k[i])} for i in order
-    ]
+    return [{"feature": int(other_k[i]), "n_tokens": int(both_k[i]), "jaccard": float(jaccard_k[i])} for i in order]
 
 
 def _blocks(n: int, step: int) -> Iterator[slice]:

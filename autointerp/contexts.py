@@ -139,9 +139,7 @@ class ContextSelector:
         np.maximum.at(loudest, place_p, peak_p)
         return loudest[place_p]
 
-    def _of_pool(
-        self, pool: _Pool, is_image: bool, company: np.ndarray, rng: np.random.Generator
-    ) -> list[_Part]:
+    def _of_pool(self, pool: _Pool, is_image: bool, company: np.ndarray, rng: np.random.Generator) -> list[_Part]:
         n = self._per_kind
         firing = np.flatnonzero(pool.firing)
         ordered = pool.unit[firing[np.argsort(-pool.peak[firing], kind="stable")]]

@@ -26,7 +26,7 @@ from autointerp.peaks import Peaks, segments_per_unit
 from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, TABLES
 from autointerp.segments import Entries, cut_segments, write_part
 from autointerp.stats import FeatureStats
-from autointerp.streaming import CHUNKS_PER_PART, Alone, Folder, Peers, stream
+from autointerp.streaming import CHUNKS_PER_PART, Alone, Countable, Folder, Peers, stream
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,15 +83,15 @@ def index_features(
 ) -> IndexSummary | None:
     """Write ``features.parquet`` and ``contexts.parquet`` for every feature of an SAE.
 
-    One pass over the store, in parts: residuals are encoded once, counted, and what fires inside images and sentences is
-    put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was stopped it
-    goes on, with any number of processes, and comes to the same tables.
+    One pass over the store, in parts: residuals are encoded once, counted, and what fires inside images and sentences
+    is put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was
+    stopped it goes on, with any number of processes, and comes to the same tables.
 
-    Memory, beside the SAE and the tokenizer: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study,
-    20 bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
-    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
-    37 × 37 patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE. Disk:
-    8 bytes for each activation in the drawn studies, until the end.
+    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
+    bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
+    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies, 37 × 37
+    patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE. Disk: 8
+    bytes for each activation in the drawn studies, until the end.
 
     Args:
         run_dir: for the study index.
@@ -108,8 +108,8 @@ def index_features(
         What was written; None in every process but the first.
 
     Raises:
-        InputError: the SAE does not fit the site, the store is empty or has no row of the roles, a study of it is not in
-            the study index, or no feature fires at all.
+        InputError: the SAE does not fit the site, the store is empty or has no row of the roles, a study of it is not
+            in the study index, or no feature fires at all.
     """
     if contexts_per_kind < 1 or max_context_studies < 1:
         raise InputError("contexts_per_kind and max_context_studies must be at least 1")
@@ -173,9 +173,7 @@ class _Steps:
 class _Pass:
     """The pass over the store, and what is made of it."""
 
-    def __init__(
-        self, ground: Ground, sae: MatryoshkaSAE, site: str, seed: int, folder: Folder, steps: _Steps
-    ) -> None:
+    def __init__(self, ground: Ground, sae: MatryoshkaSAE, site: str, seed: int, folder: Folder, steps: _Steps) -> None:
         self._ground, self._sae, self._site, self._seed, self._steps = ground, sae, site, seed, steps
         self.folder = folder
         self.stats = FeatureStats(sae.n_features, sae.d, ground.patient_of_study, ground.grid)
@@ -193,7 +191,7 @@ class _Pass:
             "seed": self._seed,
             "cut": [CHUNK_ROWS, CHUNKS_PER_PART],
         }
-        counted = {"stats": self.stats, "sample": self.sample}
+        counted: dict[str, Countable] = {"stats": self.stats, "sample": self.sample}
         stream(self.folder, plan, len(self._parts), counted, self._do, peers)
 
     def _do(self, parts: Sequence[int]) -> Iterator[int]:
@@ -216,9 +214,7 @@ class _Pass:
             write_part(self.folder.path, part, segments)
             yield part
 
-    def choose_and_write(
-        self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int
-    ) -> tuple[Chosen, int]:
+    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> tuple[Chosen, int]:
         """Write the contexts of all features; gives them, and the number of studies that they could come from."""
         ground, units, n_features = self._ground, self._ground.units, self._sae.n_features
         parts = range(len(self._parts))
@@ -227,9 +223,7 @@ class _Pass:
         allowed = np.isin(np.arange(len(ground.split)), taken)
         peaks = Peaks.read(self.folder.path, parts, n_features, allowed[units.study])
         split = np.where(allowed, ground.split, "")
-        selector = ContextSelector(
-            units, peaks, Catalogue.of(units.documents), co_firing, split, per_kind, self._seed
-        )
+        selector = ContextSelector(units, peaks, Catalogue.of(units.documents), co_firing, split, per_kind, self._seed)
         chosen = choose_all(selector, n_features, lambda done: self._steps.choosing(done, n_features))
         source = ContextSource(
             ground.store,

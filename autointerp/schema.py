@@ -149,7 +149,9 @@ CONTEXTS = _schema(
     _field("image", pa.string(), "image name; null for text", True),
     _field("row", pa.int16(), "patch row of the peak; null for text and for silent images", True),
     _field("col", pa.int16(), "patch column of the peak; null for text and for silent images", True),
-    _field("box", pa.list_(pa.float32()), "x0, y0, x1, y1 of that patch, in [0, 1] of the crop that the encoder sees", True),
+    _field(
+        "box", pa.list_(pa.float32()), "x0, y0, x1, y1 of that patch, in [0, 1] of the crop that the encoder sees", True
+    ),
     _field("map", pa.list_(pa.float32()), "activations of all patches, row by row; null for text", True),
     _field("map_rows", pa.int16(), "rows of the patch grid; null for text", True),
     _field("map_cols", pa.int16(), "columns of the patch grid; null for text", True),

@@ -41,9 +41,7 @@ class FeatureStats:
         grid: (rows, columns) of the patch grid, or None without images.
     """
 
-    def __init__(
-        self, n_features: int, width: int, patient_of_study: np.ndarray, grid: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, n_features: int, width: int, patient_of_study: np.ndarray, grid: tuple[int, int] | None) -> None:
         self.n_features, self.grid, self._patient_of_study = n_features, grid, patient_of_study
         n_studies, n_patches = len(patient_of_study), 0 if grid is None else grid[0] * grid[1]
         self._studies = SeenPairs(n_studies, n_features)

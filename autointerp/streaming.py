@@ -119,7 +119,9 @@ def stream(
 
 def _write_state(path: Path, parts: Sequence[int], counted: Mapping[str, Countable]) -> None:
     temporary = temporary_name(path)
-    arrays = {f"{name}.{key}": array for name, one in counted.items() for key, array in one.state.items()}
+    arrays: dict[str, Any] = {
+        f"{name}.{key}": array for name, one in counted.items() for key, array in one.state.items()
+    }
     with storage_errors(path):
         with temporary.open("wb") as file:
             np.savez(file, parts=np.array(parts), **arrays)

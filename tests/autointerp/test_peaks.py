@@ -1,4 +1,4 @@
-"""A peak is the largest activation of a feature in a unit, and its entries are all of them, wherever the pass was cut."""
+"""A peak is the largest activation of a feature in a unit, its entries are all of them, wherever the pass was cut."""
 
 from __future__ import annotations
 
