@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from activations.roles import IMAGE_NAMES
 from autointerp.catalogue import Catalogue
 from autointerp.negatives import rank_co_firing, rank_images, rank_sentences, take_in_turns
 from autointerp.peaks import Peaks
-from autointerp.schema import Hardness, Kind, Split
+from autointerp.schema import ROLE_NAMES, Hardness, Kind, Split
 from autointerp.units import Units
 
 #: Contexts are taken from images, texts, roles and image names that hold at least this share of the firing units.
@@ -21,6 +22,9 @@ MIN_SHARE = 0.05
 #: lies between is used for neither. If the weak ones are nearly as strong as the strong ones, no unit is quiet.
 QUIET_BELOW, FIRING_ABOVE, MAX_FLOOR = 0.2, 0.4, 0.6
 _WEAK_QUANTILE, _STRONG_QUANTILE = 0.05, 0.95
+#: Negatives are chosen among so many quiet units, drawn from all of them: choosing must not take longer than indexing.
+MAX_QUIET = 4096
+_N_GROUPS = max(len(IMAGE_NAMES), len(ROLE_NAMES))
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class ContextSelector:
         self._group = np.where(units.is_image, units.image, units.role)
         # Two contexts of one feature must not say the same: one image a study, one of several near-equal sentences.
         self._same = np.where(units.is_image, units.study, catalogue.duplicate[units.document])
+        self._n_studies = len(split_of_study)
         split = split_of_study[units.study]
         self._units_in = {
             (name, modality): np.flatnonzero((split == name) & (units.is_image == modality))
@@ -116,7 +121,9 @@ class ContextSelector:
     def _pool(
         self, unit_p: np.ndarray, groups: np.ndarray, unit_m: np.ndarray, value_m: np.ndarray, is_image: bool
     ) -> _Pool:
-        unit_p = unit_p[np.isin(self._group[unit_p], groups)]
+        wanted = np.zeros(_N_GROUPS, dtype=bool)
+        wanted[groups] = True
+        unit_p = unit_p[wanted[self._group[unit_p]]]
         peak_p = np.zeros(len(unit_p), dtype=np.float32)
         place_m = np.searchsorted(unit_p, unit_m)
         place_m[place_m == len(unit_p)] = 0
@@ -134,10 +141,9 @@ class ContextSelector:
         return _Pool(unit_p, peak_p, quiet, peak_p > weak + FIRING_ABOVE * (strong - weak))
 
     def _loudest_in_study(self, unit_p: np.ndarray, peak_p: np.ndarray) -> np.ndarray:
-        studies, place_p = np.unique(self._units.study[unit_p], return_inverse=True)
-        loudest = np.zeros(len(studies), dtype=np.float32)
-        np.maximum.at(loudest, place_p, peak_p)
-        return loudest[place_p]
+        loudest, study_p = np.zeros(self._n_studies, dtype=np.float32), self._units.study[unit_p]
+        np.maximum.at(loudest, study_p, peak_p)
+        return loudest[study_p]
 
     def _of_pool(self, pool: _Pool, is_image: bool, company: np.ndarray, rng: np.random.Generator) -> list[_Part]:
         n = self._per_kind
@@ -147,6 +153,8 @@ class ContextSelector:
         top, rest = ordered[:n], ordered[n:]
         spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(n, len(rest))).round().astype(np.int64))]
         quiet = pool.unit[pool.quiet]
+        if len(quiet) > MAX_QUIET:
+            quiet = np.sort(rng.choice(quiet, MAX_QUIET, replace=False))
         parts = [_Part(Kind.TOP, top), _Part(Kind.QUANTILE, spread)]
         if len(ordered) == 0 or len(quiet) == 0:
             return parts

@@ -89,9 +89,9 @@ def index_features(
 
     Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
     bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
-    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies, 37 × 37
-    patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE. Disk: 8
-    bytes for each activation in the drawn studies, until the end.
+    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
+    37 × 37 patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE.
+    Disk: 8 bytes for each activation in the drawn studies, until the end.
 
     Args:
         run_dir: for the study index.

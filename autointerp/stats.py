@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ class FeatureStats:
 
     def _histograms(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Counts and edges per feature, empty bins at both ends left out."""
-        all_edges = np.exp2(np.arange(_N_BINS + 1) / _BINS_PER_OCTAVE + _LOWEST).astype(np.float32)
+        all_edges = _edges()
         counts, edges = [], []
         for bins in self.state["bins"]:
             used = np.flatnonzero(bins)
@@ -175,6 +175,19 @@ class FeatureStats:
             counts.append(bins[span])
             edges.append(all_edges[span.start : span.stop + 1] if len(used) else all_edges[:0])
         return counts, edges
+
+
+def edges_of(middles: Sequence[float]) -> np.ndarray:
+    """The edges of neighbouring bins of a histogram, from the middles between them."""
+    if len(middles) == 0:
+        return _edges()[:0]
+    lowest = 2 * middles[0] / (1 + 2 ** (1 / _BINS_PER_OCTAVE))
+    first = round((float(np.log2(lowest)) - _LOWEST) * _BINS_PER_OCTAVE)
+    return _edges()[first : first + len(middles) + 1]
+
+
+def _edges() -> np.ndarray:
+    return np.exp2(np.arange(_N_BINS + 1) / _BINS_PER_OCTAVE + _LOWEST).astype(np.float32)
 
 
 def _bin_of(value_m: np.ndarray) -> np.ndarray:
