@@ -23,7 +23,7 @@ MIN_SHARE = 0.05
 QUIET_BELOW, FIRING_ABOVE, MAX_FLOOR = 0.2, 0.4, 0.6
 _WEAK_QUANTILE, _STRONG_QUANTILE = 0.05, 0.95
 #: Negatives are chosen among so many quiet units, drawn from all of them: choosing must not take longer than indexing.
-MAX_QUIET = 4096
+MAX_QUIET = 2048
 _N_GROUPS = max(len(IMAGE_NAMES), len(ROLE_NAMES))
 
 

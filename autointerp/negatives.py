@@ -38,8 +38,8 @@ def rank_sentences(
         firing_docs, quiet_docs: documents of the firing and of the quiet sentences.
         noise_q: (q,) numbers in [0, 1) that break ties.
     """
-    target = np.asarray(catalogue.words[firing_docs].mean(axis=0)).reshape(-1)
-    near_q = catalogue.words[quiet_docs] @ target + 1e-6 * noise_q
+    share_d = np.bincount(firing_docs, minlength=catalogue.words.shape[0]) / max(len(firing_docs), 1)
+    near_q = (catalogue.words @ (catalogue.words.T @ share_d))[quiet_docs] + 1e-6 * noise_q
     order = np.argsort(-near_q, kind="stable")
     same_words = np.isin(catalogue.duplicate[quiet_docs], catalogue.duplicate[firing_docs])
     order = order[~same_words[order]]
