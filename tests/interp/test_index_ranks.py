@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+from autointerp import index
 from interp import cli
 from interp.run import Run
 
@@ -50,8 +52,10 @@ def arguments(run: Path) -> list[str]:
 
 
 @pytest.fixture
-def alone(tiny_run: Run, tmp_path: Path) -> Path:
-    """What one process writes, on one thread as torchrun gives it to each of several."""
+def alone(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What one process writes: on one thread, as torchrun gives it to each of several, and in the same parts."""
+    monkeypatch.setattr(index, "CHUNK_ROWS", 512)
+    monkeypatch.setattr(index, "CHUNKS_PER_PART", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run = copied(tiny_run, tmp_path / "alone")
