@@ -125,7 +125,7 @@ def encode_only(store: ActivationStore, sae: MatryoshkaSAE) -> float:
     return time.perf_counter() - start
 
 
-def index_it(run: Path, store: ActivationStore, sae: MatryoshkaSAE) -> dict[str, float]:
+def index_it(run: Path, store: ActivationStore, sae: MatryoshkaSAE, context_studies: int) -> dict[str, float]:
     """Seconds of a whole index, and of its pass over the store."""
     words = Words(GRID, build_tokenizer(), sae.d)
     start, ends = time.perf_counter(), [0.0]
@@ -143,6 +143,7 @@ def index_it(run: Path, store: ActivationStore, sae: MatryoshkaSAE) -> dict[str,
             store=store,
             out_dir=out,
             progress=note,
+            max_context_studies=context_studies,
         )
     return {"pass": ends[0] - start, "whole": time.perf_counter() - start}
 
@@ -154,7 +155,9 @@ def speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with ActivationStore(folder / "run" / "activations") as store:
         l0 = sae.encode(torch.from_numpy(store.read(SITE, slice(0, 2000)))).l0
         for _ in range(arguments.rounds):
-            rounds.append({"encode": encode_only(store, sae)} | index_it(folder / "run", store, sae))
+            seconds = encode_only(store, sae)
+            made = index_it(folder / "run", store, sae, arguments.context_studies)
+            rounds.append({"encode": seconds} | made)
         rows = store.rows
     ratios = {name: statistics.median(r["encode"] / r[name] for r in rounds) for name in ("pass", "whole")}
     encode = rows / statistics.median(r["encode"] for r in rounds)
@@ -170,7 +173,8 @@ def memory(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for n_tokens in arguments.sizes:
         command = [sys.executable, __file__, "--what", "one", "--run", str(folder / str(n_tokens))]
         command += ["--tokens", str(n_tokens), "--d", str(arguments.d), "--features", str(arguments.features)]
-        subprocess.run([*command, "--k", str(arguments.k), "--prepare"], check=True)
+        command += ["--k", str(arguments.k), "--context-studies", str(arguments.context_studies)]
+        subprocess.run([*command, "--prepare"], check=True)
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(
@@ -191,7 +195,7 @@ def one(arguments: argparse.Namespace) -> None:
     sae = MatryoshkaSAE.load(arguments.run / "sae" / "main")
     with ActivationStore(arguments.run / "activations") as store:
         start = _peak_gb()
-        seconds = index_it(arguments.run, store, sae)
+        seconds = index_it(arguments.run, store, sae, arguments.context_studies)
         print(json.dumps({"rows": store.rows, "start_gb": start, "peak_gb": _peak_gb(), "seconds": seconds["whole"]}))
 
 
@@ -207,6 +211,7 @@ def main() -> None:
     parser.add_argument("--d", type=int, help="width [speed: 1024, memory: 64]")
     parser.add_argument("--features", type=int, help="[speed: 8192, memory: 32768]")
     parser.add_argument("--k", type=int, default=32)
+    parser.add_argument("--context-studies", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -219,6 +224,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         row = {"speed": speed, "memory": memory}[arguments.what](arguments, Path(folder))
     row |= {"d": arguments.d, "features": arguments.features, "k": arguments.k, "threads": torch.get_num_threads()}
+    row["context_studies"] = arguments.context_studies
     rows = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps([*rows, row], indent=1) + "\n")
