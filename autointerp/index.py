@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Rows of the store that are encoded at once.
 CHUNK_ROWS = 8192
 #: (unit, feature) pairs that contexts are chosen from, 20 bytes each; studies are left out until they fit.
-MAX_SEGMENTS = 1 << 25
+MAX_SEGMENTS = 1 << 24
 #: Where the pass keeps what it has done until the tables are written, beside them.
 UNFINISHED = "unfinished"
 #: Changes whenever files of an unfinished pass would be misread.
@@ -89,8 +89,9 @@ def index_features(
 
     Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
     bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
-    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
-    37 × 37 patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE.
+    token columns, 80 bytes a context, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens
+    of 3,300 studies, 37 × 37 patches, 5 million contexts and d = 4096 that is .39 + .03 + .34 + .6 + .4 + .67 = 2.4 GB,
+    and 1.1 GB for the weights of the SAE.
     Disk: 8 bytes for each activation in the drawn studies, until the end.
 
     Args:
