@@ -39,6 +39,8 @@ def export_to(run: Run, name: str, to: str, out: Path, studies: int = 0) -> str:
         kind = _export_sae(run, name, to, out)
         return f"SAE {name!r} in {out}, as {kind}; open it there with {_HOW_TO_OPEN[to].format(out=str(out))}"
     site = str(run.config_of(f"train-sae:{name}")["site"])
+    if studies:
+        _may_be_written(run, studies)  # a refusal comes before anything is written
     if to == "neuronpedia":
         from autointerp.exchange import export_neuronpedia
 
