@@ -57,7 +57,9 @@ class Lens:
                 without text tokens (the score is then NaN).
 
         The output score is the probability that the promoted tokens gain in the lens when the feature is added once at
-        its largest activation. It stands in for the output score of arXiv 2505.20063, which steers a forward pass.
+        its largest activation: the sum over them of softmax(lens(mean + max · row)) − softmax(lens(mean)). It stands in
+        for the output score of Arad, Mueller and Belinkov (arXiv 2505.20063), which amplifies the feature in a forward
+        pass: (1 − rank / V) · probability, of the best placed of the promoted tokens.
         """
         n_tokens = min(N_TOKENS, len(self.unembedding_vd))
         highest: list[Any] = []

@@ -6,8 +6,12 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from autointerp.latent_cache import read_latents
+from autointerp.neuronpedia import read_activations
 from interp import cli
 from interp.run import Run
 
@@ -83,6 +87,32 @@ def test_labels_go_out_and_come_back(run_copy: Path, tmp_path: Path, capsys: pyt
     )
     assert (theirs == ours.loc[theirs.index]).all()
     assert "labels scored" in call(capsys, run_copy, "score", "--explainer", "theirs")
+
+
+def test_what_fires_goes_out_for_other_tools(
+    run_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = call(capsys, run_copy, "export", "--to", "delphi", "--out", str(tmp_path / "d"), "--studies", "3")
+    assert "activations of 3 studies in latents/language.2" in shown
+    assert read_latents(tmp_path / "d" / "latents" / "language.2").tokens.shape[0] == 3
+    shown = call(capsys, run_copy, "export", "--to", "neuronpedia", "--out", str(tmp_path / "n"), "--studies", "3")
+    assert f"; {len(read_activations(tmp_path / 'n'))} sentences in activations/" in shown
+
+
+def test_words_of_credentialed_studies_go_nowhere(
+    run_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "r"
+    shutil.copytree(run_copy, run)
+    studies = pq.read_table(run / "studies.parquet")
+    at = studies.column_names.index("terms")
+    terms = pa.array(["credentialed"] * len(studies), studies.schema.types[at])
+    pq.write_table(studies.set_column(at, studies.schema.field(at), terms), run / "studies.parquet")
+    for tool in ("delphi", "neuronpedia"):
+        out = ["--to", tool, "--out", str(tmp_path / tool), "--studies", "3"]
+        assert cli.run(["export", "--run", str(run), *out]) == 2
+        assert "all studies of the run are credentialed" in capsys.readouterr().err
+        assert not (tmp_path / tool).exists()
 
 
 def test_the_dashboard_of_a_run_in_one_file(run_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
