@@ -45,7 +45,8 @@ class FakeLLM:
 
     Attributes:
         requests: bodies of requests for answers, in order.
-        seen: headers of each of them.
+        seen: headers of each of them, names in lower case.
+        queries: what followed the question mark in each address.
         most_at_once: largest number of requests that were open at the same time.
         batches, files: of the Batch API; a batch is worked through when it has been looked at ``polls`` times.
         kept_from_batch: custom ids that the batch leaves unanswered.
@@ -55,6 +56,7 @@ class FakeLLM:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     seen: list[dict[str, str]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     polls: int = 1
@@ -101,11 +103,13 @@ def _handler(state: FakeLLM) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path.endswith("/completions"):
+            path, _, query = self.path.partition("?")
+            state.queries.append(query)
+            if path.endswith("/completions"):
                 self._complete(json.loads(data))
-            elif self.path.endswith("/files"):
+            elif path.endswith("/files"):
                 self._json(_upload(state, data))
-            elif self.path.endswith("/batches"):
+            elif path.endswith("/batches"):
                 self._json(_new_batch(state, json.loads(data)))
             else:
                 self._json({}, 404)
@@ -125,7 +129,7 @@ def _handler(state: FakeLLM) -> type[BaseHTTPRequestHandler]:
         def _complete(self, body: dict[str, Any]) -> None:
             with state.lock:
                 state.requests.append(body)
-                state.seen.append(dict(self.headers))
+                state.seen.append({name.lower(): value for name, value in self.headers.items()})
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
             try:
