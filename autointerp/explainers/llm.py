@@ -43,9 +43,8 @@ class LLMExplainer:
         terms: study number → terms of its source.
         messages: what is shown of a feature; by default its contexts as text.
         name: stored with every explanation.
+        needs_maps: whether ``messages`` needs the activation maps of contexts.
     """
-
-    needs_maps = False
 
     def __init__(
         self,
@@ -53,8 +52,9 @@ class LLMExplainer:
         terms: Mapping[int, str],
         messages: Callable[[FeatureEvidence], Messages] | None = None,
         name: str = "llm",
+        needs_maps: bool = False,
     ) -> None:
-        self._asker, self._terms, self.name = asker, terms, name
+        self._asker, self._terms, self.name, self.needs_maps = asker, terms, name, needs_maps
         self._messages = messages or PromptForm(asker.endpoint.api).messages
         self.failures = 0
 
