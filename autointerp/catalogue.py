@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -35,6 +36,11 @@ class Catalogue:
     known: np.ndarray
     words: sparse.csr_matrix
     duplicate: np.ndarray
+
+    @cached_property
+    def key_concepts(self) -> np.ndarray:
+        """(K,) concept of each key."""
+        return np.array([key.partition(":")[0] for key in self.keys], dtype=object)
 
     @staticmethod
     def of(documents: Documents) -> Catalogue:

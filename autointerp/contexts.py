@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from autointerp.catalogue import Catalogue
-from autointerp.negatives import hard_images, hard_sentences
+from autointerp.negatives import rank_images, rank_sentences, take_in_turns
 from autointerp.peaks import Peaks
 from autointerp.schema import Kind, Split
 from autointerp.units import Units
@@ -24,11 +24,13 @@ _WEAK_QUANTILE, _STRONG_QUANTILE = 0.05, 0.95
 
 @dataclass(frozen=True)
 class Chosen:
-    """c contexts, each array (c,): feature, unit, kind, split, peak row of the store (−1: silent), peak value."""
+    """c contexts, each array (c,): feature, unit, kind, hardness (None unless a hard negative), split, peak row of the
+    store (−1: silent), peak value."""
 
     feature: np.ndarray
     unit: np.ndarray
     kind: np.ndarray
+    hardness: np.ndarray
     split: np.ndarray
     row: np.ndarray
     value: np.ndarray
@@ -45,6 +47,15 @@ class _Pool:
     peak: np.ndarray
     quiet: np.ndarray
     firing: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Units of one kind, with their hardness if they are hard negatives."""
+
+    kind: Kind
+    unit: np.ndarray
+    hardness: np.ndarray | None = None
 
 
 class ContextSelector:
@@ -77,7 +88,7 @@ class ContextSelector:
         """The contexts of one feature; none if it never fires in a unit."""
         unit_m, value_m, row_m = self._peaks.of(feature)
         rng = np.random.default_rng((self._seed, feature))
-        parts: list[tuple[np.ndarray, Kind, Split]] = []
+        parts: list[tuple[_Part, Split]] = []
         for is_image in (True, False):
             here = self._units.is_image[unit_m] == is_image
             if here.sum() < max(1, MIN_SHARE * len(unit_m)):
@@ -85,7 +96,7 @@ class ContextSelector:
             groups = _frequent(self._group[unit_m[here]])
             for split in Split:
                 pool = self._pool(self._units_in[split, is_image], groups, unit_m[here], value_m[here], is_image)
-                parts += [(units, kind, split) for kind, units in self._of_pool(pool, is_image, rng)]
+                parts += [(part, split) for part in self._of_pool(pool, is_image, rng)]
         return self._collect(feature, parts, unit_m, value_m, row_m)
 
     def _pool(
@@ -114,7 +125,7 @@ class ContextSelector:
         np.maximum.at(loudest, place_p, peak_p)
         return loudest[place_p]
 
-    def _of_pool(self, pool: _Pool, is_image: bool, rng: np.random.Generator) -> list[tuple[Kind, np.ndarray]]:
+    def _of_pool(self, pool: _Pool, is_image: bool, rng: np.random.Generator) -> list[_Part]:
         n = self._per_kind
         firing = np.flatnonzero(pool.firing)
         ordered = pool.unit[firing[np.argsort(-pool.peak[firing], kind="stable")]]
@@ -122,38 +133,39 @@ class ContextSelector:
         top, rest = ordered[:n], ordered[n:]
         spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(n, len(rest))).round().astype(np.int64))]
         quiet = pool.unit[pool.quiet]
+        parts = [_Part(Kind.TOP, top), _Part(Kind.QUANTILE, spread)]
         if len(ordered) == 0 or len(quiet) == 0:
-            return [(Kind.TOP, top), (Kind.QUANTILE, spread)]
-        hard = self._hard(np.concatenate([top, spread]), quiet, is_image, rng)
+            return parts
+        hard, hardness = self._hard(np.concatenate([top, spread]), quiet, is_image, rng)
         used = np.isin(self._same[quiet], self._same[hard])
         left = rng.permutation(quiet[~used])
         random = left[_first_of_each(self._same[left])[:n]]
-        return [
-            (Kind.TOP, top),
-            (Kind.QUANTILE, spread),
-            (Kind.HARD_NEGATIVE, hard),
-            (Kind.RANDOM_NEGATIVE, random),
-        ]
+        return [*parts, _Part(Kind.HARD_NEGATIVE, hard, hardness), _Part(Kind.RANDOM_NEGATIVE, random)]
 
-    def _hard(self, firing: np.ndarray, quiet: np.ndarray, is_image: bool, rng: np.random.Generator) -> np.ndarray:
+    def _hard(
+        self, firing: np.ndarray, quiet: np.ndarray, is_image: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         document, n, noise = self._units.document, self._per_kind, rng.random(len(quiet))
         if is_image:
             study = self._units.study[quiet]
-            return quiet[hard_images(self._catalogue, document[firing], document[quiet], study, noise, n)]
-        ordered = quiet[hard_sentences(self._catalogue, document[firing], document[quiet], noise)]
-        return ordered[_first_of_each(self._same[ordered])[:n]]
+            ranking = rank_images(self._catalogue, document[firing], document[quiet], study, noise, n)
+        else:
+            ranking = rank_sentences(self._catalogue, document[firing], document[quiet], noise)
+        places, hardness = take_in_turns(ranking, self._same[quiet], n)
+        return quiet[places], hardness
 
     def _collect(
         self,
         feature: int,
-        parts: list[tuple[np.ndarray, Kind, Split]],
+        parts: list[tuple[_Part, Split]],
         unit_m: np.ndarray,
         value_m: np.ndarray,
         row_m: np.ndarray,
     ) -> Chosen:
-        unit = np.concatenate([units for units, _, _ in parts]) if parts else np.empty(0, dtype=np.int64)
-        kind = np.array([kind.value for units, kind, _ in parts for _ in units], dtype=object)
-        split = np.array([split.value for units, _, split in parts for _ in units], dtype=object)
+        unit = np.concatenate([part.unit for part, _ in parts]) if parts else np.empty(0, dtype=np.int64)
+        kind = np.array([part.kind.value for part, _ in parts for _ in part.unit], dtype=object)
+        hardness = [part.hardness if part.hardness is not None else [None] * len(part.unit) for part, _ in parts]
+        split = np.array([split.value for part, split in parts for _ in part.unit], dtype=object)
         # Peaks of a feature are sorted by unit, so that a peak is found by bisection.
         place = np.searchsorted(unit_m, unit)
         fires = place < len(unit_m)
@@ -161,7 +173,8 @@ class ContextSelector:
         row = np.full(len(unit), -1, dtype=np.int64)
         value = np.zeros(len(unit), dtype=np.float32)
         row[fires], value[fires] = row_m[place[fires]], value_m[place[fires]]
-        return Chosen(np.full(len(unit), feature), unit, kind, split, row, value)
+        ways = np.array([way for part in hardness for way in part], dtype=object)
+        return Chosen(np.full(len(unit), feature), unit, kind, ways, split, row, value)
 
 
 def choose_all(selector: ContextSelector, n_features: int, progress: Callable[[int], None] | None = None) -> Chosen:
@@ -171,8 +184,7 @@ def choose_all(selector: ContextSelector, n_features: int, progress: Callable[[i
         parts.append(selector.choose(feature))
         if progress is not None:
             progress(feature + 1)
-    names = ("feature", "unit", "kind", "split", "row", "value")
-    return Chosen(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Chosen(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Chosen)))
 
 
 def _frequent(group_m: np.ndarray) -> np.ndarray:

@@ -110,6 +110,7 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
         "context": pa.array(np.arange(first, first + len(part))),
         "feature": pa.array(part.feature),
         "kind": pa.array(part.kind, pa.string()),
+        "hardness": pa.array(part.hardness, pa.string()),
         "split": pa.array(part.split, pa.string()),
         "study": pa.array(study),
         "study_id": pa.array(source.study_ids[study], pa.string()),
@@ -119,6 +120,7 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
         "image": pa.array(image_names[units.image[unit]], pa.string()),
         "row": pa.array(store.column("row")[peak], pa.int16(), mask=~is_image | silent),
         "col": pa.array(store.column("col")[peak], pa.int16(), mask=~is_image | silent),
+        "box": _boxes(source, peak, is_image & ~silent),
         "map": _maps(source, unit, is_image, values),
         "map_rows": pa.array(np.full(len(part), source.grid[0]), pa.int16(), mask=~is_image),
         "map_cols": pa.array(np.full(len(part), source.grid[1]), pa.int16(), mask=~is_image),
@@ -161,6 +163,15 @@ def _maps(source: ContextSource, unit: np.ndarray, is_image: np.ndarray, values:
     maps = np.zeros(int(is_image.sum()) * size, dtype=np.float32)
     maps[which * size + patch] = values[image]
     return pa.ListArray.from_arrays(_offsets(np.where(is_image, size, 0)), pa.array(maps), mask=pa.array(~is_image))
+
+
+def _boxes(source: ContextSource, row_c: np.ndarray, has_c: np.ndarray) -> pa.Array:
+    """The column ``box``: the patch of each store row as x0, y0, x1, y1 in [0, 1]; null where there is none."""
+    n_rows, n_cols = source.grid
+    row, col = (source.store.column(name)[row_c[has_c]].astype(np.float64) for name in ("row", "col"))
+    sides = [col / max(n_cols, 1), row / max(n_rows, 1), (col + 1) / max(n_cols, 1), (row + 1) / max(n_rows, 1)]
+    corners = np.stack(sides, axis=1).astype(np.float32)
+    return pa.ListArray.from_arrays(_offsets(np.where(has_c, 4, 0)), pa.array(corners.reshape(-1)), mask=pa.array(~has_c))
 
 
 def _rows_of(source: ContextSource, unit: np.ndarray) -> np.ndarray:

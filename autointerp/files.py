@@ -81,9 +81,24 @@ def read_table(path: Path, columns: list[str] | None = None, filters: list[tuple
         known = f"this program reads version {schema.VERSION}"
         raise InputError(f"{path}: feature table version {version or 'unknown'}; {known}")
     lacking = set(schema.TABLES[path.name].names) - set(file.schema_arrow.names)
-    if lacking:
-        raise InputError(f"{path}: columns {sorted(lacking)} are missing; make it again with `{_MADE_BY[path.name]}`")
-    return pq.read_table(path, columns=columns, filters=filters)
+    later = lacking & set(schema.LATER.get(path.name, ()))
+    if lacking - later:
+        missing = sorted(lacking - later)
+        raise InputError(f"{path}: columns {missing} are missing; make it again with `{_MADE_BY[path.name]}`")
+    if not later:
+        return pq.read_table(path, columns=columns, filters=filters)
+    own = None if columns is None else [name for name in columns if name not in later]
+    return _with_nulls(pq.read_table(path, columns=own, filters=filters), schema.TABLES[path.name], columns)
+
+
+def _with_nulls(table: pa.Table, whole: pa.Schema, columns: list[str] | None) -> pa.Table:
+    """The asked columns in their order; those that the table lacks are null."""
+    fields = [whole.field(name) for name in (whole.names if columns is None else columns)]
+    there = set(table.column_names)
+    return pa.table(
+        [table[field.name] if field.name in there else pa.nulls(len(table), field.type) for field in fields],
+        schema=pa.schema(fields, metadata=whole.metadata),
+    )
 
 
 def empty_frame(name: str) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def index_features(
     stats, peaks, mean_text_d = index.first_pass(report)
     chosen = index.choose(peaks, contexts_per_kind, report)
     write_contexts(Path(out_dir) / CONTEXTS_FILE, index.source, chosen, report.second_pass)
-    columns = stats.columns() | index.model_columns(stats, mean_text_d)
+    columns = stats.columns() | {"co_firing": [None] * sae.n_features} | index.model_columns(stats, mean_text_d)
     frame = pd.DataFrame({name: columns[name] for name in TABLES[FEATURES_FILE].names})
     write_frame(Path(out_dir) / FEATURES_FILE, frame)
     n_dead = int(frame["dead"].sum())

@@ -1,61 +1,76 @@
 """Hard negatives: contexts in which a feature is quiet although they look like those in which it fires.
 
-With random negatives only, "no effusion" passes as "effusion". So a sentence is hard when it speaks of the same finding
-with another polarity, or in nearly the same words; an image is hard when the rest of its report says the same.
+With random negatives only, "no effusion" passes as "effusion". A quiet context is hard in one of three ways
+(:class:`~autointerp.schema.Hardness`): it tells the same finding with another polarity, its text is nearly the same, or
+the features that usually fire together with this one do fire there. The first catches labels without polarity, the
+second labels that name what surrounds the finding, the third labels of what a whole group of features has in common.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from autointerp.catalogue import Catalogue
+from autointerp.schema import Hardness
 
 #: A reading is what a feature may be about when it is this much more frequent where the feature fires.
-_MIN_LIFT = 0.2
+MIN_LIFT = 0.2
+#: The order in which the ways to be hard take places: half of them go to the other polarity, as far as there is one.
+TURNS: tuple[Hardness, ...] = (
+    Hardness.OTHER_POLARITY,
+    Hardness.NEAREST_TEXT,
+    Hardness.OTHER_POLARITY,
+    Hardness.CO_FIRING,
+)
+Ranking = dict[Hardness, np.ndarray]
 
 
-def hard_sentences(
+def rank_sentences(
     catalogue: Catalogue, firing_docs: np.ndarray, quiet_docs: np.ndarray, noise_q: np.ndarray
-) -> np.ndarray:
-    """Order of q quiet sentences, hardest first: same finding with another polarity, then nearest by words.
+) -> Ranking:
+    """Places among q quiet sentences, hardest first: those of another polarity, and the others, by nearness of words.
 
-    Sentences in the very words of a firing one are left out: they show that words are not all, but they cannot tell
-    two labels apart. (Random negatives keep them.)
+    Nearness is the cosine of tf-idf weights with the mean of the firing sentences. Sentences in the very words of a
+    firing one are left out: they show that words are not all, but they cannot tell two labels apart. (Random negatives
+    keep them.)
 
     Args:
         firing_docs, quiet_docs: documents of the firing and of the quiet sentences.
         noise_q: (q,) numbers in [0, 1) that break ties.
     """
     target = np.asarray(catalogue.words[firing_docs].mean(axis=0)).reshape(-1)
-    score_d = catalogue.words @ target + _contradicts(catalogue, firing_docs, quiet_docs)
-    score = score_d[quiet_docs] + 1e-6 * noise_q
+    near_q = catalogue.words[quiet_docs] @ target + 1e-6 * noise_q
+    order = np.argsort(-near_q, kind="stable")
     same_words = np.isin(catalogue.duplicate[quiet_docs], catalogue.duplicate[firing_docs])
-    order = np.argsort(-score, kind="stable")
-    return order[~same_words[order]]
+    order = order[~same_words[order]]
+    contradicts = _contradicts(catalogue, firing_docs, quiet_docs)[order]
+    return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
 
 
-def hard_images(
+def rank_images(
     catalogue: Catalogue,
     firing_docs: np.ndarray,
     quiet_docs: np.ndarray,
     quiet_studies: np.ndarray,
     noise_q: np.ndarray,
     n: int,
-) -> np.ndarray:
+) -> Ranking:
     """Up to n of q quiet images: for each firing image in turn, the quiet one whose other findings match it best.
 
-    "Other" leaves out the concept that tells firing and quiet apart most. No study is used twice. Images whose findings
-    are unknown on either side are left out.
+    "Other" leaves out the concept that tells firing and quiet apart most; an image whose report tells another status
+    of that concept is of the other polarity. No study is used twice. Images whose findings are unknown on either side
+    are left out.
     """
     firing_docs = firing_docs[catalogue.known[firing_docs]]
     usable = np.flatnonzero(catalogue.known[quiet_docs])
     if len(firing_docs) == 0 or len(usable) == 0 or not catalogue.keys:
-        return np.empty(0, dtype=np.int64)
+        return {}
     firing_pk, quiet_qk = catalogue.sees[firing_docs], catalogue.sees[quiet_docs[usable]]
     lift_k = firing_pk.mean(axis=0) - quiet_qk.mean(axis=0)
-    concepts = np.array([key.partition(":")[0] for key in catalogue.keys])
-    if lift_k.max() >= _MIN_LIFT:
-        others = concepts != concepts[lift_k.argmax()]
+    if lift_k.max() >= MIN_LIFT:
+        others = catalogue.key_concepts != catalogue.key_concepts[lift_k.argmax()]
         firing_pk, quiet_qk = firing_pk[:, others], quiet_qk[:, others]
     distance_pq = firing_pk.sum(axis=1)[:, None] + quiet_qk.sum(axis=1)[None] - 2 * firing_pk @ quiet_qk.T
     distance_pq = distance_pq + 0.5 * noise_q[usable]
@@ -67,22 +82,47 @@ def hard_images(
         best = int(np.where(free, distance_pq[turn % len(distance_pq)], np.inf).argmin())
         chosen.append(int(usable[best]))
         free &= quiet_studies[usable] != quiet_studies[usable[best]]
-    return np.array(chosen, dtype=np.int64)
+    order = np.array(chosen, dtype=np.int64)
+    contradicts = _contradicts(catalogue, firing_docs, quiet_docs)[order]
+    return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
+
+
+def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to n places and their hardness, each way to be hard taking the best that is left in its turn.
+
+    Args:
+        ranking: for each way, places among q quiet contexts, hardest first; a way that has none left passes.
+        same_q: contexts of equal value say the same, and only the first of them is taken.
+    """
+    left = {hardness: iter(order.tolist()) for hardness, order in ranking.items()}
+    places: list[int] = []
+    ways: list[str] = []
+    seen: set[int] = set()
+    while left and len(places) < n:
+        for hardness in TURNS:
+            place = next((p for p in left.get(hardness, ()) if int(same_q[p]) not in seen), None)
+            if place is None:
+                left.pop(hardness, None)
+            elif len(places) < n:
+                seen.add(int(same_q[place]))
+                places.append(place)
+                ways.append(hardness.value)
+    return np.array(places, dtype=np.int64), np.array(ways, dtype=object)
 
 
 def _contradicts(catalogue: Catalogue, firing_docs: np.ndarray, quiet_docs: np.ndarray) -> np.ndarray:
-    """(D,) 2 where a document says another status of the concept that marks the firing ones, else 0."""
-    says_da = catalogue.says
-    if not catalogue.readings:
-        return np.zeros(len(says_da))
-    n_quiet_d = np.bincount(quiet_docs, minlength=len(says_da)).astype(np.float32)
-    lift = says_da[firing_docs].mean(axis=0) - n_quiet_d @ says_da / max(len(quiet_docs), 1)
+    """(q,) bool: which quiet contexts tell another status of the concept that marks the firing ones, and not its own."""
+    quiet_qa = catalogue.says[quiet_docs]
+    nothing = np.zeros(len(quiet_docs), dtype=bool)
+    if not catalogue.readings or len(firing_docs) == 0:
+        return nothing
+    lift = catalogue.says[firing_docs].mean(axis=0) - quiet_qa.mean(axis=0)
     best = int(lift.argmax())
-    if lift[best] < _MIN_LIFT:
-        return np.zeros(len(says_da))
+    if lift[best] < MIN_LIFT:
+        return nothing
     mark = catalogue.readings[best]
     same_concept = np.array([reading.concept == mark.concept for reading in catalogue.readings])
     same_status = np.array([reading.status == mark.status for reading in catalogue.readings])
-    says_other = says_da[:, same_concept & ~same_status].any(axis=1)
-    says_same = says_da[:, same_concept & same_status].any(axis=1)
-    return np.where(says_other & ~says_same, 2.0, 0.0)
+    says_other = quiet_qa[:, same_concept & ~same_status].any(axis=1)
+    says_same = quiet_qa[:, same_concept & same_status].any(axis=1)
+    return says_other & ~says_same

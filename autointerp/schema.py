@@ -43,6 +43,14 @@ class Kind(StrEnum):
     RANDOM_NEGATIVE = "random_negative"
 
 
+class Hardness(StrEnum):
+    """What makes a hard negative hard. A context is listed under the first that holds."""
+
+    OTHER_POLARITY = "other_polarity"  # the finding that marks the firing contexts, with another status
+    NEAREST_TEXT = "nearest_text"  # nearly the same words; of an image, a report that agrees in all else
+    CO_FIRING = "co_firing"  # features that usually fire together with this one do
+
+
 class Split(StrEnum):
     """What a context may be used for; a patient is in one split only, for all features."""
 
@@ -84,6 +92,9 @@ ROLE_NAMES: tuple[str, ...] = (
 )
 
 _NEIGHBOUR = pa.struct([pa.field("feature", pa.int32()), pa.field("cosine", pa.float32())])
+_CO_FIRING = pa.struct(
+    [pa.field("feature", pa.int32()), pa.field("n_tokens", pa.int32()), pa.field("jaccard", pa.float32())]
+)
 _TOKEN = pa.struct([pa.field("token", pa.string()), pa.field("value", pa.float32())])
 _ROLE_SHARES = pa.struct([pa.field(name, pa.float32()) for name in ROLE_NAMES])
 
@@ -111,6 +122,8 @@ FEATURES = _schema(
     _field("histogram_edges", pa.list_(pa.float32()), "bin edges (geometric), one more than bins; empty if dead"),
     _field("role_shares", _ROLE_SHARES, "share of its firing tokens per token role; all 0 if dead"),
     _field("image_share", pa.float32(), "share of its firing tokens that are image patches"),
+    _field("text_share", pa.float32(), "share of its firing tokens that are running text of a section or report", True),
+    _field("co_firing", pa.list_(_CO_FIRING), "features that fire on the same tokens most, by Jaccard index", True),
     _field("neighbours", pa.list_(_NEIGHBOUR), "features of nearest decoder direction, nearest first"),
     _field("promoted", pa.list_(_TOKEN), "tokens its direction raises most through the unembedding (logit lens)"),
     _field("suppressed", pa.list_(_TOKEN), "tokens its direction lowers most, lowest first"),
@@ -126,6 +139,7 @@ CONTEXTS = _schema(
     _field("context", pa.int64(), "number of the context, unique in the file"),
     _field("feature", pa.int32(), "feature it was chosen for"),
     _field("kind", pa.string(), "top, quantile, hard_negative or random_negative"),
+    _field("hardness", pa.string(), "other_polarity, nearest_text or co_firing; null if no hard negative", True),
     _field("split", pa.string(), "explain or score; by patient"),
     _field("study", pa.int32(), "number of the study, as in studies.parquet"),
     _field("study_id", pa.string(), "identifier of the study"),
@@ -135,6 +149,7 @@ CONTEXTS = _schema(
     _field("image", pa.string(), "image name; null for text", True),
     _field("row", pa.int16(), "patch row of the peak; null for text and for silent images", True),
     _field("col", pa.int16(), "patch column of the peak; null for text and for silent images", True),
+    _field("box", pa.list_(pa.float32()), "x0, y0, x1, y1 of that patch, in [0, 1] of the crop that the encoder sees", True),
     _field("map", pa.list_(pa.float32()), "activations of all patches, row by row; null for text", True),
     _field("map_rows", pa.int16(), "rows of the patch grid; null for text", True),
     _field("map_cols", pa.int16(), "columns of the patch grid; null for text", True),
@@ -185,6 +200,12 @@ SCORES = _schema(
     _field("baseline_auc", pa.float64(), "the same for the area under the curve", True),
     _field("note", pa.string(), "why there is no score; empty if there is one"),
 )
+
+#: Columns that files of an earlier program of this version lack; read from them, they are null.
+LATER: dict[str, tuple[str, ...]] = {
+    FEATURES_FILE: ("text_share", "co_firing"),
+    CONTEXTS_FILE: ("hardness", "box"),
+}
 
 #: File name → schema.
 TABLES: dict[str, pa.Schema] = {

@@ -10,6 +10,7 @@ import numpy as np
 from activations.roles import IMAGE_NAMES, Role
 from autointerp.pairs import SeenPairs
 from autointerp.schema import DENSE_RATE, ROLE_NAMES
+from autointerp.units import TEXT_ROLES
 
 #: Histogram bins are a quarter of an octave wide, from 2^−12 to 2^12; what lies outside goes into the outermost bins.
 _BINS_PER_OCTAVE = 4
@@ -125,6 +126,7 @@ class FeatureStats:
             "histogram_edges": edges,
             "role_shares": [dict(zip(ROLE_NAMES, row, strict=True)) for row in shares],
             "image_share": self.image_share,
+            "text_share": self.role_shares[:, [int(role) for role in TEXT_ROLES]].sum(axis=1),
             "dead": fires == 0,
             "dense": rate > DENSE_RATE,
             "mean_map": [None] * self.n_features if maps is None else list(maps),

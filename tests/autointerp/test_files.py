@@ -56,3 +56,15 @@ def test_missing_damaged_foreign_and_newer_files_are_refused(tmp_path: Path) -> 
     pq.write_table(pa.table({"feature": [1]}).replace_schema_metadata({schema.VERSION_KEY: b"1"}), path)
     with pytest.raises(InputError, match="'label'"):
         read_frame(path)
+
+
+@pytest.mark.parametrize("name", schema.LATER)
+def test_files_of_an_earlier_program_are_read_with_nulls_for_what_they_lack(tmp_path: Path, name: str) -> None:
+    whole = schema.TABLES[name]
+    lacking = schema.LATER[name]
+    assert all(whole.field(column).nullable for column in lacking)
+    earlier = whole.empty_table().drop_columns(list(lacking))
+    pq.write_table(earlier, tmp_path / name)
+    assert read_frame(tmp_path / name).columns.tolist() == whole.names
+    asked = [lacking[0], "feature"]
+    assert read_frame(tmp_path / name, asked).columns.tolist() == asked
