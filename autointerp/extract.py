@@ -171,7 +171,9 @@ def _boxes(source: ContextSource, row_c: np.ndarray, has_c: np.ndarray) -> pa.Ar
     row, col = (source.store.column(name)[row_c[has_c]].astype(np.float64) for name in ("row", "col"))
     sides = [col / max(n_cols, 1), row / max(n_rows, 1), (col + 1) / max(n_cols, 1), (row + 1) / max(n_rows, 1)]
     corners = np.stack(sides, axis=1).astype(np.float32)
-    return pa.ListArray.from_arrays(_offsets(np.where(has_c, 4, 0)), pa.array(corners.reshape(-1)), mask=pa.array(~has_c))
+    return pa.ListArray.from_arrays(
+        _offsets(np.where(has_c, 4, 0)), pa.array(corners.reshape(-1)), mask=pa.array(~has_c)
+    )
 
 
 def _rows_of(source: ContextSource, unit: np.ndarray) -> np.ndarray:

@@ -39,7 +39,9 @@ class FeaturePusher:
         self._site = run.config_of(f"train-sae:{name}")["site"]
         self._model = run.model
         if not self._model.writes:
-            raise InputError(f"model {self._model.name!r}: is an encoder and writes no reports that a push could change")
+            raise InputError(
+                f"model {self._model.name!r}: is an encoder and writes no reports that a push could change"
+            )
         self._studies: list[Study] | None = None
         self._before: list[str] = []
 

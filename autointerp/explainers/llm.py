@@ -19,7 +19,7 @@ from radiology.llm.endpoint import Endpoint, require_terms
 from radiology.llm.questions import Outcome, Question
 
 #: Studies of which nothing is known are treated as the strictest.
-_STRICTEST = "credentialed"
+STRICTEST = "credentialed"
 
 
 class Asker(Protocol):
@@ -88,14 +88,12 @@ class LLMExplainer:
         )
 
     def _terms_of(self, evidence: FeatureEvidence) -> set[str]:
-        return {self._terms.get(int(study), _STRICTEST) for study in evidence.contexts["study"].unique()}
+        return {self._terms.get(int(study), STRICTEST) for study in evidence.contexts["study"].unique()}
 
     def _without_asking(self, evidence: FeatureEvidence) -> Explanation:
         label, why = _unaskable(evidence) or ("", "")
         modality = evidence.modality.value
-        return Explanation(
-            feature=evidence.number, explainer=self.name, modality=modality, label=label, reasoning=why
-        )
+        return Explanation(feature=evidence.number, explainer=self.name, modality=modality, label=label, reasoning=why)
 
     def _explanation(self, evidence: FeatureEvidence, outcome: Outcome[Answer]) -> Explanation:
         fires = evidence.contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS])

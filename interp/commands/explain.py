@@ -60,7 +60,10 @@ def explain(
     max_cost: MaxCostOption = None,
     max_tokens: MaxTokensOption = None,
     push_studies: Annotated[
-        int, typer.Option("--push-studies", metavar="N", min=1, help="For steer: reports written with and without the push.")
+        int,
+        typer.Option(
+            "--push-studies", metavar="N", min=1, help="For steer: reports written with and without the push."
+        ),
     ] = 16,
     push_strength: Annotated[
         float, typer.Option("--push-strength", metavar="X", help="For steer: in units of the feature's mean map.")

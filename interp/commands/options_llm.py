@@ -15,16 +15,23 @@ def _option(name: str, help: str, metavar: str | None = None, **more: object) ->
 
 BaseUrlOption = Annotated[
     str | None,
-    _option("--base-url", "OpenAI-compatible server: OpenAI, Azure, vLLM, Ollama, llama.cpp.  [default: $OPENAI_BASE_URL]", "URL"),
+    _option(
+        "--base-url",
+        "OpenAI-compatible server: OpenAI, Azure, vLLM, Ollama, llama.cpp.  [default: $OPENAI_BASE_URL]",
+        "URL",
+    ),
 ]
 LLMOption = Annotated[str | None, _option("--llm", "The server's name of the model.  [default: $INTERP_LLM]", "NAME")]
 LocalOption = Annotated[
-    bool, _option("--local", "Start SmolLM2-135M on this machine: no key, nothing leaves, and answers to match its size.")
+    bool,
+    _option("--local", "Start SmolLM2-135M on this machine: no key, nothing leaves, and answers to match its size."),
 ]
 CompletionOption = Annotated[bool, _option("--completion", "The model completes text and was not trained to chat.")]
 BatchOption = Annotated[
     bool,
-    _option("--batch", "Ask through the Batch API: half the price, up to a day. Ctrl-C is fine, the same command collects."),
+    _option(
+        "--batch", "Ask through the Batch API: half the price, up to a day. Ctrl-C is fine, the same command collects."
+    ),
 ]
 AllowRemoteOption = Annotated[
     bool,
@@ -36,13 +43,14 @@ AllowRemoteOption = Annotated[
     ),
 ]
 ExamplesOption = Annotated[
-    int | None, _option("--examples", "Contexts shown, firing and quiet each.  [default: 16; 6 pictures; 4 with --local]", "N", min=1)
+    int | None,
+    _option(
+        "--examples", "Contexts shown, firing and quiet each.  [default: 16; 6 pictures; 4 with --local]", "N", min=1
+    ),
 ]
 ConcurrencyOption = Annotated[int, _option("--concurrency", "Calls at the same time.", "N", min=1)]
 TimeoutOption = Annotated[float, _option("--timeout", "Seconds of one try.", "S", min=0.1)]
-PriceInOption = Annotated[
-    float | None, _option("--price-in", "US dollars per million tokens sent.", "USD", min=0.0)
-]
+PriceInOption = Annotated[float | None, _option("--price-in", "US dollars per million tokens sent.", "USD", min=0.0)]
 PriceOutOption = Annotated[
     float | None, _option("--price-out", "US dollars per million tokens received.", "USD", min=0.0)
 ]
@@ -50,6 +58,4 @@ MaxCostOption = Annotated[
     float | None,
     _option("--max-cost", "Stop before the calls of this SAE cost more; a larger budget goes on from there.", "USD"),
 ]
-MaxTokensOption = Annotated[
-    int | None, _option("--max-tokens", "The same for tokens sent and received together.", "N")
-]
+MaxTokensOption = Annotated[int | None, _option("--max-tokens", "The same for tokens sent and received together.", "N")]

@@ -123,9 +123,7 @@ class BatchClient:
         left = [(question, question.messages, question.purpose, ()) for question in questions]
         for turn in range(2):
             keys = [prompt_hash(self.endpoint.asks_as, messages, q.form) for q, messages, _, _ in left]
-            spent = self._collect(
-                [_Asked(key, m, q.form, why) for key, (q, m, why, _) in zip(keys, left, strict=True)]
-            )
+            spent = self._collect([_Asked(key, m, q.form, why) for key, (q, m, why, _) in zip(keys, left, strict=True)])
             again: list[Any] = []
             for key, (question, _, _, before) in zip(keys, left, strict=True):
                 call = self.log.answered(key)
@@ -183,9 +181,11 @@ class BatchClient:
         # A job that was killed after the server took the batch and before it was noted finds it again by its mark.
         known = self._notes.ids
         for batch in self._client.batches.list(limit=100):
-            if (batch.metadata or {}).get(_MARK) == mark and batch.id not in known and batch.status in _ON_THE_WAY | {
-                "completed"
-            }:
+            if (
+                (batch.metadata or {}).get(_MARK) == mark
+                and batch.id not in known
+                and batch.status in _ON_THE_WAY | {"completed"}
+            ):
                 self._notes.sent(batch.id, keys)
                 return
         data = ("\n".join(line for _, line in chunk) + "\n").encode()

@@ -42,7 +42,7 @@ def test_effusion_is_no_label_for_no_effusion(explained_run) -> None:
 
 def test_hard_negatives_of_a_negating_feature_affirm_the_finding(explained_run) -> None:
     contexts = contexts_of(explained_run, NO_EFFUSION)
-    hard = contexts[contexts["kind"] == "hard_negative"]["findings"]
+    hard = contexts[contexts["hardness"] == "other_polarity"]["findings"]
     said = [{str(one).partition("=")[2] for one in found if one.startswith("pleural_effusion=")} for found in hard]
     assert all(statuses & {"present", "uncertain"} for statuses in said)
 
@@ -53,11 +53,11 @@ def test_a_label_that_ignores_polarity_passes_random_negatives_only(explained_ru
     mentions = contexts["sentence"].str.contains("effusion").to_numpy()
     fires = contexts["kind"].isin(["top", "quantile"]).to_numpy()
     by_kind = {}
-    for kind in ("hard_negative", "random_negative"):
-        quiet = (contexts["kind"] == kind).to_numpy()
+    for kind, column in (("other_polarity", "hardness"), ("random_negative", "kind")):
+        quiet = (contexts[column] == kind).to_numpy()
         by_kind[kind] = (mentions[fires].mean() + (~mentions)[quiet].mean()) / 2
     assert by_kind["random_negative"] > 0.8
-    assert by_kind["hard_negative"] <= 0.6
+    assert by_kind["other_polarity"] <= 0.6
 
 
 def test_the_wrong_side_is_caught(explained_run) -> None:
@@ -78,7 +78,8 @@ def test_labels_that_are_true_beat_the_labels_of_other_features(explained_run) -
 
 def test_labels_without_a_finding_have_a_row_with_n_0(explained_run) -> None:
     scores = read_frame(labels_folder(explained_run.run_dir, "main") / SCORES_FILE)
-    assert scores.groupby("feature").size().tolist() == [2] * 12
+    always = scores[scores["negative_kind"].isin(["hard_negative", "random_negative"])]
+    assert always.groupby("feature").size().tolist() == [2] * 12
     unscored = scores[scores["n"] == 0]
     assert unscored["balanced_accuracy"].isna().all()
     assert set(unscored["note"]) == {"the label names no finding"}
