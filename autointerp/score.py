@@ -45,7 +45,7 @@ def score_features(
     Raises:
         InputError: there are no labels, or not of this explainer or these features.
     """
-    scorer = scorer or DetectionScorer()
+    chosen: Scorer = scorer or DetectionScorer()
     labels = read_frame(labels_folder(run_dir, sae_name) / EXPLANATIONS_FILE)
     if explainer is not None:
         known = sorted(labels["explainer"].unique())
@@ -61,7 +61,7 @@ def score_features(
     done = 0
     try:
         for name, own in labels.groupby("explainer"):
-            for found in scorer.score_all(_asked(own, numbers, contexts)):
+            for found in chosen.score_all(_asked(own, numbers, contexts)):
                 rows += [row | {"explainer": name} for row in found]
                 done += 1
                 if progress is not None:

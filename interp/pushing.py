@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from radiology.study import Study
 
 _BATCH = 16
-#: A push of features without a mean map, in their largest activations, on the tokens of the prompt's text and the report.
+#: A push of features without a mean map, in their largest activations, on the words of the prompt and the report.
 _UNIFORM = 1.0
 
 

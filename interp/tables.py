@@ -69,7 +69,8 @@ _NEGATIVES = {
 def score_lines(summary: Mapping[str, Any]) -> list[str]:
     """What the score stage came to, in sentences."""
     lines = [
-        f"{summary['labels_scored']} labels scored by {summary.get('scorer', 'detection')}; {summary['labels_not_scored']} name nothing that can be scored"
+        f"{summary['labels_scored']} labels scored by {summary.get('scorer', 'detection')}; "
+        f"{summary['labels_not_scored']} name nothing that can be scored"
     ]
     for kind, means in summary["means"].items():
         flipped = means.get("flipped_balanced_accuracy")

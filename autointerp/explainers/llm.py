@@ -67,7 +67,7 @@ class LLMExplainer:
 
         Raises:
             InputError: before anything is asked, if terms of some study forbid it; later if the server refuses.
-            BudgetSpent: the budget is used up.
+            BudgetSpentError: the budget is used up.
         """
         asked = {one.number: one for one in evidences if _unaskable(one) is None}
         for evidence in asked.values():

@@ -109,7 +109,7 @@ def modality_line(evidence: FeatureEvidence) -> str:
 
 
 def shown_contexts(evidence: FeatureEvidence, n: int) -> tuple[list[Any], list[Any]]:
-    """Up to n firing contexts, spread from the strongest to the weakest, and n quiet ones, at least half of them hard."""
+    """Up to n firing contexts, from the strongest to the weakest, and n quiet ones, at least half of them hard."""
     kinds = evidence.contexts["kind"]
     firing = evidence.contexts[kinds.isin([kind.value for kind in POSITIVE_KINDS])]
     random = evidence.contexts[kinds == Kind.RANDOM_NEGATIVE.value]

@@ -1,4 +1,4 @@
-"""The pictures of contexts as a model that sees gets them: the whole image under a heat map, and the patch at the peak."""
+"""The pictures of contexts for a model that sees: the whole image under a heat map, and the patch at the peak."""
 
 from __future__ import annotations
 

@@ -107,6 +107,6 @@ def shifts(before: Sequence[frozenset[str]], after: Sequence[frozenset[str]]) ->
     found = []
     for statement, gained, lost in moved:
         p = float(binomtest(gained, gained + lost).pvalue) * len(moved)
-        shares = (sum(statement in one for one in side) / max(len(side), 1) for side in (before, after))
-        found.append(Shift(Reading.parse(statement), *shares, gained, lost, min(1.0, p)))
+        share_b, share_a = (sum(statement in one for one in side) / max(len(side), 1) for side in (before, after))
+        found.append(Shift(Reading.parse(statement), share_b, share_a, gained, lost, min(1.0, p)))
     return sorted(found, key=lambda one: -abs(one.gained - one.lost))

@@ -1,8 +1,8 @@
 """What scorers and judges hand to each other.
 
-A *judge* says how well a label fits a context: by rules, by asking a language model, or by likeness of words. A *scorer*
-chooses what to have judged and turns the verdicts into rows of ``scores.parquet``. Any scorer goes with any judge that
-can judge its contexts.
+A *judge* says how well a label fits a context: by rules, by asking a language model, or by likeness of words. A
+*scorer* chooses what to have judged and turns the verdicts into rows of ``scores.parquet``. Any scorer goes with any
+judge that can judge its contexts.
 """
 
 from __future__ import annotations
@@ -87,9 +87,14 @@ class Judge(Protocol):
         n_rivals: labels of other features that are worth being judged for the baseline.
     """
 
-    name: str
-    model: str | None
-    n_rivals: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def n_rivals(self) -> int: ...
 
     def can_judge(self, label: Label) -> str:
         """Empty, or why a label cannot be judged."""
@@ -107,7 +112,8 @@ class Judge(Protocol):
 class Scorer(Protocol):
     """Turns verdicts into rows of ``scores.parquet`` (without the column ``explainer``)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def score_all(self, asked: Sequence[Asked]) -> Iterator[list[dict[str, Any]]]:
         """The rows of each label, in any order."""

@@ -1,4 +1,4 @@
-"""A judge that asks a language model. It sees what a person would see of a context, and never where the feature fires."""
+"""A judge that asks a language model. It sees what a person would see of a context, never where the feature fires."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class LLMJudge:
             if not left[number]:
                 yield task, verdicts[number]
         for outcome in self._asker.answers(questions):
-            number, start = outcome.question.key  # type: ignore[misc]
+            key: Any = outcome.question.key
+            number, start = key
             self.failures += outcome.value is None
             if outcome.value is not None:
                 verdicts[number][start : start + len(outcome.value)] = outcome.value

@@ -40,7 +40,8 @@ def explain(
         typer.Option(
             "--explainer",
             metavar="NAME",
-            help="contrast (offline), llm, vision (a chat model that sees), or steer (what the feature makes the model write).",
+            help="contrast (offline), llm, vision (a chat model that sees), or steer (what the feature makes the model "
+            "write).",
         ),
     ] = "contrast",
     feature: Annotated[

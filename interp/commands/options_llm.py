@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 _GROUP = "Language model"
 
 
-def _option(name: str, help: str, metavar: str | None = None, **more: object) -> typer.models.OptionInfo:
-    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=_GROUP, **more)  # type: ignore[no-any-return,call-overload]
+def _option(name: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=_GROUP, **more)
 
 
 BaseUrlOption = Annotated[

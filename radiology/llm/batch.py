@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from radiology.errors import InputError
-from radiology.llm.budget import Budget, BudgetSpent, estimate
+from radiology.llm.budget import Budget, BudgetSpentError, estimate
 from radiology.llm.calls import Call, CallLog, Messages, prompt_hash
 from radiology.llm.client import arguments
 from radiology.llm.dialect import Dialect
@@ -99,7 +99,7 @@ class BatchClient:
 
         Raises:
             InputError: terms forbid it, or the server refuses.
-            BudgetSpent: not all fits the budget; outcomes of what fits come first.
+            BudgetSpentError: not all fits the budget; outcomes of what fits come first.
         """
         import openai
 
@@ -146,7 +146,7 @@ class BatchClient:
 
     # Batches
 
-    def _collect(self, asked: Sequence[_Asked]) -> BudgetSpent | None:
+    def _collect(self, asked: Sequence[_Asked]) -> BudgetSpentError | None:
         """Bring answers to all prompts that can be asked into the log; gives what the budget left out."""
         purposes = {one.key: one.purpose for one in asked}
         self._wait(purposes)  # those that an earlier run sent
@@ -158,13 +158,13 @@ class BatchClient:
         self._wait(purposes)
         return spent
 
-    def _within_budget(self, asked: list[_Asked]) -> tuple[list[_Asked], BudgetSpent | None]:
+    def _within_budget(self, asked: list[_Asked]) -> tuple[list[_Asked], BudgetSpentError | None]:
         cost, tokens = self.log.spent_cost, self.log.spent_tokens
         for number, one in enumerate(asked):
             most = estimate(self.endpoint, one.messages, one.form, PRICE_SHARE)
             cost, tokens = cost + most.cost, tokens + most.tokens
             if cost > (self._budget.max_cost or float("inf")) or tokens > (self._budget.max_tokens or float("inf")):
-                return asked[:number], BudgetSpent(
+                return asked[:number], BudgetSpentError(
                     f"budget: {len(asked) - number} prompts may not fit into it and were not sent. All answers are "
                     "kept; the same command with a larger budget goes on from here"
                 )
@@ -209,7 +209,7 @@ class BatchClient:
                 self._notes.ended(batch_id, batch.status)
                 if batch.status == "failed":
                     raise InputError(
-                        f"{self.endpoint.address}: batch {batch_id} failed; look at its errors in the provider's console"
+                        f"{self.endpoint.address}: batch {batch_id} failed; its errors stand in the provider's console"
                     )
             if self._notes.open:
                 self._sleep(self._poll_s)

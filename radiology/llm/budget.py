@@ -17,7 +17,7 @@ _LETTERS_PER_TOKEN = 2.5
 _TOKENS_PER_IMAGE = 1600
 
 
-class BudgetSpent(InputError):
+class BudgetSpentError(InputError):
     """The next call could cost more than is left. What was answered is written down; a larger budget goes on."""
 
 
@@ -69,12 +69,12 @@ class Purse:
         """Reserve; waits while calls on their way may leave something over.
 
         Raises:
-            BudgetSpent: it does not fit, and nothing is on its way.
+            BudgetSpentError: it does not fit, and nothing is on its way.
         """
         async with self._changed:
             while not self.fits(estimate):
                 if self._n == 0:
-                    raise BudgetSpent(self.message(estimate))
+                    raise BudgetSpentError(self.message(estimate))
                 await self._changed.wait()
             self._add(estimate, 1)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from radiology.errors import InputError
-from radiology.llm.budget import Budget, BudgetSpent, Purse, estimate
+from radiology.llm.budget import Budget, BudgetSpentError, Purse, estimate
 from radiology.llm.calls import Call, CallLog, Messages, prompt_hash
 from radiology.llm.dialect import REFUSED_FIELDS, Dialect
 from radiology.llm.endpoint import KEY_VARIABLE, Endpoint, require_terms
@@ -84,7 +84,7 @@ class LLMClient:
         Raises:
             InputError: its terms forbid it, the server refuses the request itself (wrong key, model or address), or
                 nothing answers there.
-            BudgetSpent: it could cost more than is left.
+            BudgetSpentError: it could cost more than is left.
         """
         return self._submit(self._ask(question)).result()
 
@@ -92,7 +92,7 @@ class LLMClient:
         """Ask many; outcomes come in the order of the answers. Questions are taken as places get free.
 
         Raises:
-            InputError, BudgetSpent: as :meth:`ask`, after all that was on its way has come.
+            InputError, BudgetSpentError: as :meth:`ask`, after all that was on its way has come.
         """
         left, done = iter(questions), queue.SimpleQueue[Future[Outcome[T]]]()
         running: set[Future[Outcome[T]]] = set()
@@ -294,7 +294,6 @@ class LLMClient:
 
 def open_async(endpoint: Endpoint, key: str) -> openai.AsyncOpenAI:
     """The library's client, with our own rules for retries, proxies and redirects."""
-    import httpx
     import openai
 
     # A local server is reached directly: a proxy of the environment would carry the text off this machine. And no
@@ -303,7 +302,6 @@ def open_async(endpoint: Endpoint, key: str) -> openai.AsyncOpenAI:
         trust_env=not endpoint.is_local,
         follow_redirects=False,
         timeout=endpoint.timeout_s,
-        limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
     )
     return openai.AsyncOpenAI(http_client=transport, **arguments(endpoint, key))
 
@@ -324,4 +322,4 @@ def _code(error: openai.APIStatusError) -> set[str]:
     return {str(error.code), str(error.type)}
 
 
-__all__ = ["BudgetSpent", "LLMClient", "MOST_FAILURES_IN_A_ROW", "open_async"]
+__all__ = ["BudgetSpentError", "LLMClient", "MOST_FAILURES_IN_A_ROW", "open_async"]

@@ -73,7 +73,7 @@ class Endpoint:
 
     @staticmethod
     def from_environment(base_url: str | None = None, model: str | None = None, **more: object) -> Endpoint:
-        """The endpoint that is given, or else named by OPENAI_BASE_URL and INTERP_LLM; ``more`` are other attributes."""
+        """The one that is given, or else named by OPENAI_BASE_URL and INTERP_LLM; ``more`` are other attributes."""
         base_url = base_url or os.environ.get(BASE_URL_VARIABLE)
         model = model or os.environ.get(MODEL_VARIABLE)
         if not base_url or not model:

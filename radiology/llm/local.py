@@ -31,7 +31,8 @@ def local_endpoint(**attributes: object) -> Iterator[Endpoint]:
     weights()
     command = [sys.executable, "-m", "radiology.llm.local"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         url = next((line for line in process.stdout if line.startswith(b"http://127.")), b"").decode().strip()
         if not url:

@@ -93,7 +93,7 @@ def json_in(text: str) -> Any:
 
 
 def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a pydantic model as structured output wants it: all fields required, no others, no references."""
+    """The JSON schema of a pydantic model for structured output: all fields required, no others, no references."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     strict: dict[str, Any] = _strict(schema, definitions)

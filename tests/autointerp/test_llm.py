@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from autointerp.explain import explain_features, read_contexts
-from autointerp.explainers.base import FeatureEvidence
 from autointerp.explainers.answer import Answer
+from autointerp.explainers.base import FeatureEvidence
 from autointerp.explainers.llm import LLMExplainer, terms_of_run
 from autointerp.explainers.llm_prompt import PromptForm, chat_messages
 from autointerp.files import features_folder, labels_folder
 from autointerp.schema import CONTEXTS_FILE, FAILED_LABEL, LLM_CALLS_FILE, Split
 from radiology.errors import InputError
-from radiology.llm.budget import Budget, BudgetSpent
+from radiology.llm.budget import Budget, BudgetSpentError
 from radiology.llm.calls import CallLog
 from radiology.llm.client import LLMClient
 from radiology.llm.endpoint import Endpoint
@@ -166,7 +166,7 @@ def test_one_bound_study_keeps_the_whole_job_here(run: Path, monkeypatch) -> Non
 
 def test_a_spent_budget_keeps_what_was_explained_and_goes_on(run: Path, server: FakeLLM) -> None:
     prices: dict[str, Any] = {"price_in": 0.0, "price_out": 1e6, "max_tokens": 20}
-    with pytest.raises(BudgetSpent, match="--max-cost"):
+    with pytest.raises(BudgetSpentError, match="--max-cost"):
         explain_features(run, "main", explainer_of(run, server.url, Budget(max_cost=50), **prices), [0, 1, 2])
     assert len(server.requests) == 2  # $20 each; a third could make it $60
     kept = pd.read_parquet(labels_folder(run, "main") / "explanations.parquet")

@@ -9,19 +9,19 @@ import pytest
 
 from radiology.errors import InputError
 from radiology.llm.batch import BatchClient
-from radiology.llm.budget import Budget, BudgetSpent
+from radiology.llm.budget import Budget, BudgetSpentError
 from radiology.llm.calls import CallLog, prompt_hash
 from radiology.llm.endpoint import Endpoint
 from tests.radiology.llm.asking import GOOD, question
 from tests.radiology.llm.fake_server import FakeLLM, Reply, scripted, serving
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A job that is stopped while it waits."""
 
 
 def never(seconds: float) -> None:
-    raise Stopped
+    raise StoppedError
 
 
 def batch_client(server: FakeLLM, folder: Path, budget: Budget | None = None, **options: object) -> BatchClient:
@@ -48,7 +48,7 @@ def test_all_questions_go_up_in_one_file_and_cost_half(tmp_path: Path) -> None:
 def test_a_stopped_job_collects_what_it_sent(tmp_path: Path) -> None:
     with serving(scripted(GOOD)) as server:
         server.polls = 2
-        with pytest.raises(Stopped), batch_client(server, tmp_path, sleep=never) as client:
+        with pytest.raises(StoppedError), batch_client(server, tmp_path, sleep=never) as client:
             list(client.answers([question(i) for i in range(3)]))
         with batch_client(server, tmp_path) as client:
             assert len(list(client.answers([question(i) for i in range(3)]))) == 3
@@ -62,7 +62,7 @@ def test_a_batch_that_was_sent_but_not_noted_is_found_again(tmp_path: Path) -> N
     """As after a kill between the server's yes and our note of it."""
     with serving(scripted(GOOD)) as server:
         server.polls = 2
-        with pytest.raises(Stopped), batch_client(server, tmp_path, sleep=never) as client:
+        with pytest.raises(StoppedError), batch_client(server, tmp_path, sleep=never) as client:
             list(client.answers([question(0)]))
         (tmp_path / "llm-batches.jsonl").unlink()
         with batch_client(server, tmp_path) as client:
@@ -96,7 +96,7 @@ def test_what_does_not_fit_the_budget_is_not_sent(tmp_path: Path) -> None:
     prices = {"price_in": 0.0, "price_out": 1e6, "max_tokens": 20}
     with serving(scripted(GOOD)) as server, batch_client(server, tmp_path, Budget(max_cost=25), **prices) as client:
         outcomes = []
-        with pytest.raises(BudgetSpent, match="3 prompts"):
+        with pytest.raises(BudgetSpentError, match="3 prompts"):
             outcomes.extend(client.answers([question(i) for i in range(5)]))
     assert len(outcomes) == len(server.requests) == 2
 
@@ -104,7 +104,7 @@ def test_what_does_not_fit_the_budget_is_not_sent(tmp_path: Path) -> None:
 def test_a_server_without_batches_and_one_that_is_down_are_one_message(tmp_path: Path) -> None:
     with serving(scripted(GOOD)) as server:
         elsewhere = FakeLLM(scripted(GOOD), url=server.url.removesuffix("/v1") + "/v2")
-        with pytest.raises(InputError, match="HTTP 404.*batches"), batch_client(elsewhere, tmp_path) as client:
+        with pytest.raises(InputError, match=r"HTTP 404.*batches"), batch_client(elsewhere, tmp_path) as client:
             list(client.answers([question(0)]))
 
 

@@ -64,9 +64,10 @@ def test_threads_may_share_it(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / "calls.jsonl").mkdir()
+    log = CallLog(tmp_path / "calls.jsonl")
     with pytest.raises(OSError, match=r"cannot write .*calls\.jsonl"):
-        (tmp_path / "calls.jsonl").mkdir()
-        CallLog(tmp_path / "calls.jsonl").append(call("a"))
+        log.append(call("a"))
 
 
 def test_a_hash_changes_with_everything_that_is_sent() -> None:
