@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from PIL import Image
 
-from activations.studies_table import StudyIndex
 from radiology.errors import InputError
 
 #: Largest side of a picture that is shown, in pixels.
@@ -34,17 +34,24 @@ class StudyPictures:
     """
 
     def __init__(self, run_dir: str | Path) -> None:
-        frame = StudyIndex.read(run_dir).frame
-        self._columns = {name.removeprefix("preview_"): name for name in frame.columns if name.startswith("preview_")}
+        self._path = Path(run_dir) / "studies.parquet"
+        names = pq.read_schema(self._path).names
+        self._columns = {name.removeprefix("preview_"): name for name in names if name.startswith("preview_")}
         if not self._columns:
             raise InputError(f"{run_dir}: the run keeps no previews of its images, so that nothing could be shown")
-        self._frame = frame.set_index("study")[list(self._columns.values())]
+        self._known: dict[int, dict[str, bytes | None]] = {}
 
     def of(self, study: int, image: str) -> Image.Image | None:
         """A picture in grey, at most :data:`SIDE` pixels; ``None`` if the run does not keep it."""
-        column = self._columns.get(image)
-        data = None if column is None else self._frame.at[study, column]
-        if not isinstance(data, bytes) or not data:
+        if image not in self._columns:
+            return None
+        if study not in self._known:
+            columns = list(self._columns.values())
+            self._known |= {
+                study: row for row in pq.read_table(self._path, columns, filters=[("study", "=", study)]).to_pylist()
+            }
+        data = self._known[study][self._columns[image]]
+        if not data:
             return None
         picture = Image.open(io.BytesIO(data)).convert("L")
         scale = SIDE / max(picture.size)

@@ -97,7 +97,7 @@ def test_a_sentence_encoder_is_blind_to_negation(explained_run) -> None:
     scorer = DetectionScorer(judge, base="embedding")
     rows = rows_of(scorer, explained_run, NO_EFFUSION, ABSENT, OTHER)
     assert rows["random_negative"]["auc"] > 0.8
-    assert abs(rows["other_polarity"]["auc"] - rows["other_polarity"]["flipped_auc"]) < 0.45
+    assert rows["random_negative"]["flipped_auc"] > 0.8  # the opposite passes just as well
     rules = rows_of(DetectionScorer(), explained_run, NO_EFFUSION, ABSENT, OTHER)
     assert rows["other_polarity"]["auc"] < rules["other_polarity"]["auc"]
     assert rows["random_negative"]["model"] == "all-MiniLM-L6-v2"
@@ -180,7 +180,7 @@ def test_verdicts_that_cannot_be_read_do_not_count(explained_run, server: FakeLL
     ((_, fits),) = judge.fits([Task(NO_EFFUSION, "own", ABSENT, contexts)])
     assert len(fits) == len(contexts)
     assert judge.failures == 0
-    server.answer = lambda body: '{"scores": [1]}' if len(body["messages"]) > 1 else "?"
+    server.answer = lambda body: '{"scores": [1.5, 11]}' if len(body["messages"]) > 1 else "?"
     ((_, fits),) = judge.fits([Task(NO_EFFUSION, "own", OTHER, contexts)])
     assert judge.failures == -(-len(contexts) // 7)
     assert np.isnan(fits).all()
