@@ -90,6 +90,11 @@ def score_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{percent(agreement['right_concept'])}, concept and polarity in {percent(agreement['right_polarity'])}, "
             f"and the right side in {percent(agreement['right_side'])} of those with a side"
         )
+        if agreement.get("n_several"):
+            lines.append(
+                f"{agreement['n_several']} more detect several findings at once; the label names one of them in "
+                f"{percent(agreement['names_one'])}"
+            )
     return lines
 
 

@@ -165,7 +165,7 @@ def _agreement(run: Run, config: ScoreConfig) -> dict[str, Any] | None:
     path = run.sae_dir(config.name) / "evaluation.json"
     if not path.is_file():
         return None
-    detectors = pd.DataFrame(json.loads(path.read_text())["detectors"], columns=["feature", "key", "auroc"])
+    detectors = pd.DataFrame(json.loads(path.read_text())["detectors"])
     if detectors.empty:
         return None
     found = agreement(_explanations(run, config), detectors, config.explainer)
@@ -175,6 +175,9 @@ def _agreement(run: Run, config: ScoreConfig) -> dict[str, Any] | None:
         "right_concept": found.right_concept,
         "right_polarity": found.right_polarity,
         "right_side": found.right_side,
+        "n_sided": found.n_sided,
+        "n_several": found.n_several,
+        "names_one": found.names_one,
         "features": found.table.to_dict("records"),
     }
 
