@@ -241,7 +241,7 @@ def _explanation(where: str, fields: dict[str, Any], explainer: str) -> Explanat
         return _restored(where, rest | {"feature": feature, "explainer": explainer})
     given: dict[str, Any] = {name: str(fields[name]) for name in _TEXT_COLUMNS if fields.get(name) is not None}
     if "concept" not in given and given.get("polarity", Polarity.NONE) == Polarity.NONE:
-        given |= _meaning(whole)
+        given |= meaning_of(whole)
     words = whole.split()
     if len(words) > MAX_LABEL_WORDS:
         given.setdefault("reasoning", whole)
@@ -264,7 +264,7 @@ def _restored(where: str, rest: dict[str, Any]) -> Explanation:
         ) from error
 
 
-def _meaning(label: str) -> dict[str, str]:
+def meaning_of(label: str) -> dict[str, str]:
     """Concept, side and polarity of a label that names one finding in one way; nothing otherwise."""
     readings = [Reading.parse(text) for text in read_findings(label)]
     if len({reading.concept for reading in readings}) != 1 or len({reading.status for reading in readings}) != 1:

@@ -62,7 +62,7 @@ def agreement(
         raise InputError(f"detectors: columns {sorted(lacking)} are missing")
     best = detectors[detectors["auroc"] >= min_auroc].sort_values("auroc", ascending=False, kind="stable")
     best = best.drop_duplicates("feature").copy()
-    best["known_polarity"] = best["polarity"] if "polarity" in best else Polarity.PRESENT.value
+    best["known_polarity"] = best.get("polarity", Polarity.PRESENT.value)
     best["others"] = [list(one) for one in best["others"]] if "others" in best else [[] for _ in range(len(best))]
     best = best[["feature", "key", "known_polarity", "others", "auroc"]]
     own = explanations[explanations["explainer"] == explainer]

@@ -31,8 +31,8 @@ def detectors(
     For each feature the finding and polarity of largest area are chosen on the select half; kept are features whose
     area for it is at least ``min_auroc`` on both halves. Rows:
 
-    - ``feature``, ``key`` (``concept`` or ``concept:side``; the side only where it is proven), ``polarity`` (``present``,
-      or ``absent`` where the feature is active without the finding), ``auroc`` (of the report half);
+    - ``feature``, ``key`` (``concept`` or ``concept:side``; the side only where it is proven), ``polarity``
+      (``present``, or ``absent`` where the feature is active without the finding), ``auroc`` (of the report half);
     - ``others``: other concepts that it detects among studies without the first.
     """
     pooled = next(sides.pooled("image", findings[:1]), [None])[0]

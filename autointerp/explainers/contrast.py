@@ -137,8 +137,9 @@ class _Side:
             "firing_share": contrast.firing_share,
             "quiet_share": contrast.quiet_share,
             "z": contrast.z,
-            "reasoning": f"Holds for {contrast.firing_share:.0%} of the {noun} where it {fires} (weighted by activation) "
-            f"and {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
+            "reasoning": f"Holds for {contrast.firing_share:.0%} of the {noun} where it {fires} (weighted by "
+            f"activation) and "
+            f" {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
         }
 
     def without_finding(self) -> dict[str, Any]:

@@ -62,9 +62,7 @@ def finding_in_images(
     return _with_side(best, table, patch_side)
 
 
-def finding_in_sentences(
-    firing: Findings, quiet: Findings, weights: np.ndarray, min_z: float = MIN_Z
-) -> Found | None:
+def finding_in_sentences(firing: Findings, quiet: Findings, weights: np.ndarray, min_z: float = MIN_Z) -> Found | None:
     """The statement that marks the sentences in which a feature fires; polarity is that of the sentence."""
     raw = contrasts(_statements(firing), _statements(quiet), weights)
     clear = {Reading.parse(str(text)): c for text, c in raw.items() if _is_clear(c, MIN_SHARE, min_z)}

@@ -47,9 +47,8 @@ class StudyPictures:
             return None
         if study not in self._known:
             columns = list(self._columns.values())
-            self._known |= {
-                study: row for row in pq.read_table(self._path, columns, filters=[("study", "=", study)]).to_pylist()
-            }
+            table = pq.read_table(self._path, columns, filters=[("study", "=", study)])
+            self._known[study] = table.to_pylist()[0]
         data = self._known[study][self._columns[image]]
         if not data:
             return None
