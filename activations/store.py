@@ -117,17 +117,28 @@ class ActivationStore:
         starts, stops = np.concatenate([[0], edges]), np.concatenate([edges, [len(studies)]])
         return {int(studies[a]): slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True) if b > a}
 
+    def chunk_spans(self, rows: int = 8192) -> list[tuple[int, int]]:
+        """Where the chunks of :meth:`iter_chunks` lie: first row and last + 1 of each."""
+        if rows < 1:
+            raise InputError(f"rows: {rows}; a chunk has at least one row")
+        return self._stored.spans(rows)
+
     def iter_chunks(
-        self, site: str, rows: int = 8192, columns: Sequence[str] = tuple(TOKEN_COLUMNS)
+        self,
+        site: str,
+        rows: int = 8192,
+        columns: Sequence[str] = tuple(TOKEN_COLUMNS),
+        spans: Sequence[tuple[int, int]] | None = None,
     ) -> Iterator[Chunk]:
         """Stream a site in row order, at most ``rows`` rows at a time; a chunk does not cross a shard.
 
         Threads read ahead; in memory are two chunks as stored, and up to three as float32.
+
+        Args:
+            spans: some of :meth:`chunk_spans`, to stream only those.
         """
-        if rows < 1:
-            raise InputError(f"rows: {rows}; a chunk has at least one row")
         self.width(site)
-        spans, memory = self._stored.spans(rows), Recycled()
+        spans, memory = self.chunk_spans(rows) if spans is None else spans, Recycled()
         with closing(self._stored.in_order(canonical_site(site), spans)) as stream:
             for (start, stop), stored_nd in zip(spans, stream, strict=True):
                 tokens = {name: self.column(name)[start:stop] for name in columns}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from activations.roles import IMAGE_NAMES
 from autointerp.catalogue import Catalogue
-from autointerp.negatives import rank_images, rank_sentences, take_in_turns
+from autointerp.negatives import rank_co_firing, rank_images, rank_sentences, take_in_turns
 from autointerp.peaks import Peaks
-from autointerp.schema import Kind, Split
+from autointerp.schema import ROLE_NAMES, Hardness, Kind, Split
 from autointerp.units import Units
 
 #: Contexts are taken from images, texts, roles and image names that hold at least this share of the firing units.
@@ -20,20 +22,20 @@ MIN_SHARE = 0.05
 #: lies between is used for neither. If the weak ones are nearly as strong as the strong ones, no unit is quiet.
 QUIET_BELOW, FIRING_ABOVE, MAX_FLOOR = 0.2, 0.4, 0.6
 _WEAK_QUANTILE, _STRONG_QUANTILE = 0.05, 0.95
+#: Negatives are chosen among so many quiet units, drawn from all of them: choosing must not take longer than indexing.
+MAX_QUIET = 4096
+_N_GROUPS = max(len(IMAGE_NAMES), len(ROLE_NAMES))
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """c contexts, each array (c,): feature, unit, kind, hardness (None unless a hard negative), split, peak row of the
-    store (−1: silent), peak value."""
+    """c contexts, each array (c,): feature, unit, kind, hardness (None unless a hard negative) and split."""
 
     feature: np.ndarray
     unit: np.ndarray
     kind: np.ndarray
     hardness: np.ndarray
     split: np.ndarray
-    row: np.ndarray
-    value: np.ndarray
 
     def __len__(self) -> int:
         return len(self.feature)
@@ -64,19 +66,28 @@ class ContextSelector:
     Args:
         units, peaks: of the whole store.
         catalogue: of ``units.documents``.
-        split_of_study: study number → split.
+        co_firing: for each feature those that usually fire with it, as in the column of that name.
+        split_of_study: study number → split; empty for a study that no context is taken from.
         per_kind: contexts per kind, split and modality, at most.
         seed: of random negatives and ties.
     """
 
     def __init__(
-        self, units: Units, peaks: Peaks, catalogue: Catalogue, split_of_study: np.ndarray, per_kind: int, seed: int
+        self,
+        units: Units,
+        peaks: Peaks,
+        catalogue: Catalogue,
+        co_firing: Sequence[Sequence[Mapping[str, Any]]],
+        split_of_study: np.ndarray,
+        per_kind: int,
+        seed: int,
     ) -> None:
-        self._units, self._peaks, self._catalogue = units, peaks, catalogue
+        self._units, self._peaks, self._catalogue, self._co_firing = units, peaks, catalogue, co_firing
         self._per_kind, self._seed = per_kind, seed
         self._group = np.where(units.is_image, units.image, units.role)
         # Two contexts of one feature must not say the same: one image a study, one of several near-equal sentences.
         self._same = np.where(units.is_image, units.study, catalogue.duplicate[units.document])
+        self._n_studies = len(split_of_study)
         split = split_of_study[units.study]
         self._units_in = {
             (name, modality): np.flatnonzero((split == name) & (units.is_image == modality))
@@ -86,8 +97,9 @@ class ContextSelector:
 
     def choose(self, feature: int) -> Chosen:
         """The contexts of one feature; none if it never fires in a unit."""
-        unit_m, value_m, row_m = self._peaks.of(feature)
+        unit_m, value_m = self._peaks.of(feature)
         rng = np.random.default_rng((self._seed, feature))
+        company = self._company(feature) if len(unit_m) else np.empty(0)
         parts: list[tuple[_Part, Split]] = []
         for is_image in (True, False):
             here = self._units.is_image[unit_m] == is_image
@@ -96,13 +108,22 @@ class ContextSelector:
             groups = _frequent(self._group[unit_m[here]])
             for split in Split:
                 pool = self._pool(self._units_in[split, is_image], groups, unit_m[here], value_m[here], is_image)
-                parts += [(part, split) for part in self._of_pool(pool, is_image, rng)]
-        return self._collect(feature, parts, unit_m, value_m, row_m)
+                parts += [(part, split) for part in self._of_pool(pool, is_image, company, rng)]
+        return _collect(feature, parts)
+
+    def _company(self, feature: int) -> np.ndarray:
+        """(u,) float32: how much of the usual company of a feature fires in each unit, weighted by Jaccard index."""
+        company = np.zeros(len(self._units), dtype=np.float32)
+        for neighbour in self._co_firing[feature]:
+            company[self._peaks.of(neighbour["feature"])[0]] += neighbour["jaccard"]
+        return company
 
     def _pool(
         self, unit_p: np.ndarray, groups: np.ndarray, unit_m: np.ndarray, value_m: np.ndarray, is_image: bool
     ) -> _Pool:
-        unit_p = unit_p[np.isin(self._group[unit_p], groups)]
+        wanted = np.zeros(_N_GROUPS, dtype=bool)
+        wanted[groups] = True
+        unit_p = unit_p[wanted[self._group[unit_p]]]
         peak_p = np.zeros(len(unit_p), dtype=np.float32)
         place_m = np.searchsorted(unit_p, unit_m)
         place_m[place_m == len(unit_p)] = 0
@@ -120,12 +141,11 @@ class ContextSelector:
         return _Pool(unit_p, peak_p, quiet, peak_p > weak + FIRING_ABOVE * (strong - weak))
 
     def _loudest_in_study(self, unit_p: np.ndarray, peak_p: np.ndarray) -> np.ndarray:
-        studies, place_p = np.unique(self._units.study[unit_p], return_inverse=True)
-        loudest = np.zeros(len(studies), dtype=np.float32)
-        np.maximum.at(loudest, place_p, peak_p)
-        return loudest[place_p]
+        loudest, study_p = np.zeros(self._n_studies, dtype=np.float32), self._units.study[unit_p]
+        np.maximum.at(loudest, study_p, peak_p)
+        return loudest[study_p]
 
-    def _of_pool(self, pool: _Pool, is_image: bool, rng: np.random.Generator) -> list[_Part]:
+    def _of_pool(self, pool: _Pool, is_image: bool, company: np.ndarray, rng: np.random.Generator) -> list[_Part]:
         n = self._per_kind
         firing = np.flatnonzero(pool.firing)
         ordered = pool.unit[firing[np.argsort(-pool.peak[firing], kind="stable")]]
@@ -133,17 +153,24 @@ class ContextSelector:
         top, rest = ordered[:n], ordered[n:]
         spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(n, len(rest))).round().astype(np.int64))]
         quiet = pool.unit[pool.quiet]
+        if len(quiet) > MAX_QUIET:
+            quiet = np.sort(rng.choice(quiet, MAX_QUIET, replace=False))
         parts = [_Part(Kind.TOP, top), _Part(Kind.QUANTILE, spread)]
         if len(ordered) == 0 or len(quiet) == 0:
             return parts
-        hard, hardness = self._hard(np.concatenate([top, spread]), quiet, is_image, rng)
+        hard, hardness = self._hard(np.concatenate([top, spread]), quiet, is_image, company, rng)
         used = np.isin(self._same[quiet], self._same[hard])
         left = rng.permutation(quiet[~used])
         random = left[_first_of_each(self._same[left])[:n]]
         return [*parts, _Part(Kind.HARD_NEGATIVE, hard, hardness), _Part(Kind.RANDOM_NEGATIVE, random)]
 
     def _hard(
-        self, firing: np.ndarray, quiet: np.ndarray, is_image: bool, rng: np.random.Generator
+        self,
+        firing: np.ndarray,
+        quiet: np.ndarray,
+        is_image: bool,
+        company: np.ndarray,
+        rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
         document, n, noise = self._units.document, self._per_kind, rng.random(len(quiet))
         if is_image:
@@ -151,30 +178,10 @@ class ContextSelector:
             ranking = rank_images(self._catalogue, document[firing], document[quiet], study, noise, n)
         else:
             ranking = rank_sentences(self._catalogue, document[firing], document[quiet], noise)
+        same_as_firing = np.isin(self._same[quiet], self._same[firing])
+        ranking[Hardness.CO_FIRING] = rank_co_firing(company[quiet], same_as_firing, noise)
         places, hardness = take_in_turns(ranking, self._same[quiet], n)
         return quiet[places], hardness
-
-    def _collect(
-        self,
-        feature: int,
-        parts: list[tuple[_Part, Split]],
-        unit_m: np.ndarray,
-        value_m: np.ndarray,
-        row_m: np.ndarray,
-    ) -> Chosen:
-        unit = np.concatenate([part.unit for part, _ in parts]) if parts else np.empty(0, dtype=np.int64)
-        kind = np.array([part.kind.value for part, _ in parts for _ in part.unit], dtype=object)
-        hardness = [part.hardness if part.hardness is not None else [None] * len(part.unit) for part, _ in parts]
-        split = np.array([split.value for part, split in parts for _ in part.unit], dtype=object)
-        # Peaks of a feature are sorted by unit, so that a peak is found by bisection.
-        place = np.searchsorted(unit_m, unit)
-        fires = place < len(unit_m)
-        fires[fires] = unit_m[place[fires]] == unit[fires]
-        row = np.full(len(unit), -1, dtype=np.int64)
-        value = np.zeros(len(unit), dtype=np.float32)
-        row[fires], value[fires] = row_m[place[fires]], value_m[place[fires]]
-        ways = np.array([way for part in hardness for way in part], dtype=object)
-        return Chosen(np.full(len(unit), feature), unit, kind, ways, split, row, value)
 
 
 def choose_all(selector: ContextSelector, n_features: int, progress: Callable[[int], None] | None = None) -> Chosen:
@@ -185,6 +192,20 @@ def choose_all(selector: ContextSelector, n_features: int, progress: Callable[[i
         if progress is not None:
             progress(feature + 1)
     return Chosen(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Chosen)))
+
+
+def _collect(feature: int, parts: list[tuple[_Part, Split]]) -> Chosen:
+    lengths = [len(part.unit) for part, _ in parts]
+    unit = np.concatenate([part.unit for part, _ in parts]) if parts else np.empty(0, dtype=np.int64)
+    hardness = np.full(len(unit), None, dtype=object)
+    for (part, _), end in zip(parts, np.cumsum(lengths), strict=True):
+        if part.hardness is not None:
+            hardness[end - len(part.unit) : end] = part.hardness
+    kind, split = (
+        np.repeat(np.array(words, dtype=object), lengths)
+        for words in ([part.kind.value for part, _ in parts], [split.value for _, split in parts])
+    )
+    return Chosen(np.full(len(unit), feature), unit, kind, hardness, split)
 
 
 def _frequent(group_m: np.ndarray) -> np.ndarray:

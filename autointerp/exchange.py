@@ -152,7 +152,7 @@ def _neuronpedia_label(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float) -> float:
-    return round(float(value), 6)
+    return float(value)
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -1,55 +1,56 @@
-"""The second pass: all activations inside the chosen contexts, written as ``contexts.parquet``."""
+"""The chosen contexts with all activations inside them, written as ``contexts.parquet``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from activations.roles import IMAGE_NAMES
 from autointerp import schema
 from autointerp.contexts import Chosen
 from autointerp.files import table_writer
+from autointerp.peaks import Peaks
 from autointerp.pieces import Pieces
 from autointerp.schema import CONTEXTS, Modality
+from autointerp.segments import Entries
 from autointerp.units import Units
 
 if TYPE_CHECKING:
     from activations.store import ActivationStore
-    from sae.model import MatryoshkaSAE
 
-#: Activations held at once; more contexts are written in several passes over the store.
-BLOCK_VALUES = 1 << 26
+#: Activations of tokens and patches held at once, about 60 bytes each; also the size of a row group of the table.
+BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
 class ContextSource:
-    """What the table is made from, besides the choice: the store and its token columns, the SAE, units, identifiers."""
+    """What the table is made from, besides the choice: token columns, units, what fires in them, identifiers."""
 
     store: ActivationStore
-    site: str
-    sae: MatryoshkaSAE
     units: Units
     pieces: Pieces
+    peaks: Peaks
+    entries: Entries
     study_ids: np.ndarray
     patient_ids: np.ndarray
     grid: tuple[int, int]
-    device: torch.device
 
 
 def write_contexts(
-    path: Path, source: ContextSource, chosen: Chosen, progress: Callable[[int, int], None] | None = None
+    path: Path, source: ContextSource, chosen: Chosen, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Read the chosen contexts from the store again and write them as a table, in bounded memory."""
+    """Write the chosen contexts as a table, a block at a time; ``progress`` gets the number of contexts written."""
     with table_writer(path) as writer:
         for block in _blocks(source.units.n_rows[chosen.unit]):
-            part = Chosen(*(getattr(chosen, name)[block] for name in Chosen.__dataclass_fields__))
-            writer.write_table(_table(source, part, block.start, _activations(source, part, progress)))
+            part = Chosen(*(getattr(chosen, field.name)[block] for field in fields(Chosen)))
+            writer.write_table(_table(source, part, block.start, _activations(source, part)))
+            if progress is not None:
+                progress(block.stop)
 
 
 def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:
@@ -65,33 +66,32 @@ def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:
         yield slice(0, 0)
 
 
-def _activations(source: ContextSource, part: Chosen, progress: Callable[[int, int], None] | None) -> np.ndarray:
+def _activations(source: ContextSource, part: Chosen) -> np.ndarray:
     """Activations of the contexts' features in all rows of their units, one context after the other."""
-    units, n_features = source.units, source.sae.n_features
-    lengths = units.n_rows[part.unit]
+    lengths = source.units.n_rows[part.unit]
     offsets = np.cumsum(lengths) - lengths
     values = np.zeros(int(lengths.sum()), dtype=np.float32)
-    key_c = part.unit.astype(np.int64) * n_features + part.feature
-    order = np.argsort(key_c)
-    sorted_keys = key_c[order]
-    wanted = np.zeros(len(units) + 1, dtype=bool)  # the last entry answers for rows of no unit (−1)
-    wanted[part.unit] = True
-    for chunk in source.store.iter_chunks(source.site, columns=()):
-        unit_n = units.unit_of_row[chunk.rows]
-        keep = np.flatnonzero(wanted[unit_n])
-        if progress is not None:
-            progress(chunk.rows.stop, source.store.rows)
-        if len(keep) == 0:
-            continue
-        codes = source.sae.encode(torch.from_numpy(chunk.acts_nd[keep]).to(source.device)).to("cpu")
-        at_m = keep[codes.rows().numpy()]
-        key_m = unit_n[at_m].astype(np.int64) * n_features + codes.indices.numpy()
-        place_m = np.minimum(np.searchsorted(sorted_keys, key_m), max(len(sorted_keys) - 1, 0))
-        hit = np.flatnonzero(sorted_keys[place_m] == key_m)
-        context = order[place_m[hit]]
-        inside = chunk.rows.start + at_m[hit] - units.first_row[part.unit[context]]
-        values[offsets[context] + inside] = codes.values.numpy()[hit]
+    starts = np.flatnonzero(np.diff(part.feature, prepend=-1))
+    found = []
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(part)], strict=True):
+        which, first, count = source.peaks.segments(int(part.feature[start]), part.unit[start:stop])
+        found.append((which + start, first, count))
+    if found:
+        which, first, count = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        entries = source.entries.take(first, count)
+        values[np.repeat(offsets[which], count) + entries["row"]] = entries["value"]
     return values
+
+
+def _peaks(values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest of each context's values, and its place among them; the first of equal ones."""
+    offsets = np.cumsum(lengths) - lengths
+    if len(lengths) == 0:
+        return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+    largest = np.maximum.reduceat(values, offsets)
+    place = np.arange(len(values)) - np.repeat(offsets, lengths)
+    place[values != np.repeat(largest, lengths)] = len(values)
+    return largest, np.minimum.reduceat(place, offsets)
 
 
 def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) -> pa.Table:
@@ -99,8 +99,9 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
     unit = part.unit.astype(np.int64)
     is_image = units.is_image[unit]
     start, study = units.first_row[unit], units.study[unit].astype(np.int64)
-    peak = np.where(part.row >= 0, part.row, start)
-    silent = is_image & (part.row < 0)
+    largest, place = _peaks(values, units.n_rows[unit])
+    peak = start + place
+    silent = is_image & (largest == 0)
     documents = units.documents
     image_names = np.array([*IMAGE_NAMES, None], dtype=object)  # −1 is the last
     role_names = np.array(schema.ROLE_NAMES, dtype=object)
@@ -129,7 +130,7 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
         "tokens": tokens,
         "activations": activations,
         "sentence": pa.array(documents.sentences, pa.string()).take(pa.array(units.document[unit])),
-        "activation": pa.array(part.value),
+        "activation": pa.array(largest),
         "findings": pa.array(documents.findings, pa.list_(pa.string())).take(pa.array(units.document[unit])),
     }
     return pa.table([columns[field.name].cast(field.type) for field in CONTEXTS], schema=CONTEXTS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,19 @@ import torch
 
 from activations.filters import RoleSpec
 from activations.hooks import canonical_site
-from activations.studies_table import StudyIndex
 from autointerp.catalogue import Catalogue
+from autointerp.cofiring import CoFiringSample
 from autointerp.contexts import Chosen, ContextSelector, choose_all
 from autointerp.extract import ContextSource, write_contexts
 from autointerp.files import write_frame
+from autointerp.firing import Firing
+from autointerp.ground import Ground
 from autointerp.lens import Lens, neighbours, no_lens
-from autointerp.peaks import PeakCollector
-from autointerp.pieces import Pieces
-from autointerp.reading import read_findings
-from autointerp.reports import findings_of_image
+from autointerp.peaks import Peaks, segments_per_unit
 from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, TABLES
-from autointerp.splits import split_of
+from autointerp.segments import Entries, cut_segments, write_part
 from autointerp.stats import FeatureStats
-from autointerp.units import TEXT_ROLES, Units, cut_units
+from autointerp.streaming import CHUNKS_PER_PART, Alone, Countable, Folder, Peers, stream
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,13 +34,26 @@ if TYPE_CHECKING:
     from activations.store import ActivationStore
     from sae.model import MatryoshkaSAE
 
+#: Rows of the store that are encoded at once.
+CHUNK_ROWS = 8192
+#: (unit, feature) pairs that contexts are chosen from, 20 bytes each; studies are left out until they fit.
+MAX_SEGMENTS = 1 << 25
+#: Where the pass keeps what it has done until the tables are written, beside them.
+UNFINISHED = "unfinished"
+#: Changes whenever files of an unfinished pass would be misread.
+_WORK_VERSION = 1
+
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class IndexSummary:
     """What :func:`index_features` wrote.
 
     ``no_contexts`` are features that fire, but never in an image or a sentence of the studies that contexts are taken
-    from; ``context_studies`` is the number of those studies.
+    from; ``context_studies`` is the number of those studies, ``co_firing_tokens`` that of the tokens on which co-firing
+    was counted. ``findings_told`` is false if no report and no label tells findings, so that only words and co-firing
+    can make a negative hard.
     """
 
     n_features: int
@@ -49,6 +62,8 @@ class IndexSummary:
     n_contexts: int
     no_contexts: int
     context_studies: int
+    co_firing_tokens: int
+    findings_told: bool
 
 
 def index_features(
@@ -63,12 +78,20 @@ def index_features(
     seed: int = 0,
     roles: RoleSpec | None = None,
     max_context_studies: int = 2000,
-    progress: Callable[[int, int], None] | None = None,
-) -> IndexSummary:
+    progress: Progress | None = None,
+    peers: Peers | None = None,
+) -> IndexSummary | None:
     """Write ``features.parquet`` and ``contexts.parquet`` for every feature of an SAE.
 
-    Two passes over the store: one counts and finds where each feature peaks, one reads the chosen contexts. Memory
-    grows with features and with the studies that contexts are taken from, not with the rows of the store.
+    One pass over the store, in parts: residuals are encoded once, counted, and what fires inside images and sentences
+    is put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was
+    stopped it goes on, with any number of processes, and comes to the same tables.
+
+    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
+    bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
+    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
+    37 × 37 patches and d = 4096 that is .39 + .03 + .67 + .6 + .67 = 2.4 GB, and 1.1 GB for the weights of the SAE.
+    Disk: 8 bytes for each activation in the drawn studies, until the end.
 
     Args:
         run_dir: for the study index.
@@ -79,9 +102,14 @@ def index_features(
         seed: decides which patients explain and which score, and which negatives are drawn.
         roles: token roles to index; all that are stored unless given. Give those that the SAE was trained on.
         max_context_studies: contexts come from at most so many studies, drawn with ``seed``; counts are of all.
+        peers: processes that share the pass; each calls this with the same arguments.
+
+    Returns:
+        What was written; None in every process but the first.
 
     Raises:
-        InputError: the SAE does not fit the site, or a study of the store is not in the study index.
+        InputError: the SAE does not fit the site, the store is empty or has no row of the roles, a study of it is not
+            in the study index, or no feature fires at all.
     """
     if contexts_per_kind < 1 or max_context_studies < 1:
         raise InputError("contexts_per_kind and max_context_studies must be at least 1")
@@ -90,14 +118,25 @@ def index_features(
         raise InputError(
             f"{site}: width {store.width(site)}, the SAE has {sae.d}; name the site that it was trained at"
         )
-    index = _Indexer(StudyIndex.read(run_dir), sae, site, model, store, roles, seed, max_context_studies)
-    report = _Steps(progress, store.rows, sae.n_features)
-    stats, peaks, mean_text_d = index.first_pass(report)
-    chosen = index.choose(peaks, contexts_per_kind, report)
-    write_contexts(Path(out_dir) / CONTEXTS_FILE, index.source, chosen, report.second_pass)
-    columns = stats.columns() | {"co_firing": [None] * sae.n_features} | index.model_columns(stats, mean_text_d)
+    peers = peers or Alone()
+    ground = Ground(run_dir, store, model, roles, seed, max_context_studies)
+    steps = _Steps(progress, store.rows)
+    the_pass = _Pass(ground, sae, site, seed, Folder(Path(out_dir) / UNFINISHED), steps)
+    the_pass.go(peers)
+    if peers.rank:
+        return None
+    stats, sample = the_pass.stats, the_pass.sample
+    if not stats.max_activation.any():
+        raise InputError(
+            f"{site}: none of the {sae.n_features} features fires on any of the {stats.n_tokens} tokens. "
+            "The SAE is not one of this site, or its threshold is too high."
+        )
+    co_firing = sample.neighbours()
+    chosen, n_studies = the_pass.choose_and_write(Path(out_dir) / CONTEXTS_FILE, co_firing, contexts_per_kind)
+    columns = stats.columns() | {"co_firing": co_firing} | _of_weights(sae, model, site, stats)
     frame = pd.DataFrame({name: columns[name] for name in TABLES[FEATURES_FILE].names})
     write_frame(Path(out_dir) / FEATURES_FILE, frame)
+    the_pass.folder.remove()
     n_dead = int(frame["dead"].sum())
     return IndexSummary(
         n_features=sae.n_features,
@@ -105,134 +144,123 @@ def index_features(
         n_tokens=stats.n_tokens,
         n_contexts=len(chosen),
         no_contexts=sae.n_features - n_dead - len(np.unique(chosen.feature)),
-        context_studies=index.n_context_studies,
+        context_studies=n_studies,
+        co_firing_tokens=len(sample),
+        findings_told=not ground.nothing_told,
     )
 
 
 class _Steps:
-    """One count over the three steps, in rows: first pass, choosing (a tenth of a pass), second pass."""
+    """One count over the three steps, in rows: the pass, choosing and writing contexts (a tenth of a pass each)."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None, rows: int, n_features: int) -> None:
-        self._progress, self._rows, self._n_features = progress, rows, n_features
-        self._choosing = max(rows // 10, 1)
+    def __init__(self, progress: Progress | None, rows: int) -> None:
+        self._progress, self._rows, self._part = progress, rows, max(rows // 10, 1)
 
     def _tell(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(done, 2 * self._rows + self._choosing)
+            self._progress(done, self._rows + 2 * self._part)
 
-    def first_pass(self, rows: int) -> None:
+    def streaming(self, rows: int) -> None:
         self._tell(rows)
 
-    def choosing(self, features: int) -> None:
-        self._tell(self._rows + self._choosing * features // max(self._n_features, 1))
+    def choosing(self, done: int, features: int) -> None:
+        self._tell(self._rows + self._part * done // max(features, 1))
 
-    def second_pass(self, rows: int, total: int) -> None:
-        self._tell(self._rows + self._choosing + rows)
+    def writing(self, done: int, contexts: int) -> None:
+        self._tell(self._rows + self._part + self._part * done // max(contexts, 1))
 
 
-class _Indexer:
-    """What both passes share."""
+class _Pass:
+    """The pass over the store, and what is made of it."""
 
-    def __init__(
-        self,
-        studies: StudyIndex,
-        sae: MatryoshkaSAE,
-        site: str,
-        model: ReportModel,
-        store: ActivationStore,
-        roles: RoleSpec | None,
-        seed: int,
-        max_context_studies: int,
-    ) -> None:
-        self._sae, self._site, self._model, self._store, self._seed = sae, site, model, store, seed
-        self._tokens: dict[str, np.ndarray] = {name: store.column(name) for name in _COLUMNS}
-        self._records = _records(studies, self._tokens["study"])
-        self._kept = store.select(roles=roles)
-        patients = sorted({str(record["patient_id"]) for record in self._records.values()})
-        number = {patient: i for i, patient in enumerate(patients)}
-        n_studies = max(self._records) + 1
-        self._patient_of_study = np.zeros(n_studies, dtype=np.int32)
-        study_ids, patient_ids, self._split = (np.full(n_studies, "", dtype=object) for _ in range(3))
-        for study, record in self._records.items():
-            study_ids[study], patient_ids[study] = record["study_id"], record["patient_id"]
-            self._patient_of_study[study] = number[str(record["patient_id"])]
-            self._split[study] = split_of(str(record["patient_id"]), seed).value
-        self._n_patients = len(patients)
-        self.units, pieces = self._cut(max_context_studies)
-        device = sae.W_dec.device
-        grid = self._grid or (0, 0)
-        self.source = ContextSource(store, site, sae, self.units, pieces, study_ids, patient_ids, grid, device)
+    def __init__(self, ground: Ground, sae: MatryoshkaSAE, site: str, seed: int, folder: Folder, steps: _Steps) -> None:
+        self._ground, self._sae, self._site, self._seed, self._steps = ground, sae, site, seed, steps
+        self.folder = folder
+        self.stats = FeatureStats(sae.n_features, sae.d, ground.patient_of_study, ground.grid)
+        self.sample = CoFiringSample(sae.n_features, seed)
+        spans = ground.store.chunk_spans(CHUNK_ROWS)
+        self._parts = [spans[i : i + CHUNKS_PER_PART] for i in range(0, len(spans), CHUNKS_PER_PART)]
 
-    @property
-    def _grid(self) -> tuple[int, int] | None:
-        return self._model.grid if bool((self._tokens["image"] >= 0).any()) else None
+    def go(self, peers: Peers) -> None:
+        """Count everything, together with the peers."""
+        plan = {
+            "version": _WORK_VERSION,
+            "ground": self._ground.digest(),
+            "sae": _digest(self._sae),
+            "site": self._site,
+            "seed": self._seed,
+            "cut": [CHUNK_ROWS, CHUNKS_PER_PART],
+        }
+        counted: dict[str, Countable] = {"stats": self.stats, "sample": self.sample}
+        stream(self.folder, plan, len(self._parts), counted, self._do, peers)
 
-    def _cut(self, max_context_studies: int) -> tuple[Units, Pieces]:
-        tokens = self._tokens
-        stored = np.unique(tokens["study"][self._kept])
-        if len(stored) > max_context_studies:
-            stored = np.random.default_rng(self._seed).permutation(stored)[:max_context_studies]
-        self.n_context_studies = len(stored)
-        pieces = Pieces(self._model.tokenizer, tokens["token_id"])
-        units = cut_units(
-            tokens,
-            pieces,
-            self._kept & np.isin(tokens["study"], stored),
-            tokenizer=self._model.tokenizer,
-            read_sentence=read_findings,
-            read_image=lambda study, image: findings_of_image(self._records[study], image),
+    def _do(self, parts: Sequence[int]) -> Iterator[int]:
+        ground = self._ground
+        spans = [span for part in parts for span in self._parts[part]]
+        chunks = ground.store.iter_chunks(self._site, columns=(), spans=spans)
+        for part in parts:
+            segments = []
+            for _, chunk in zip(self._parts[part], chunks, strict=False):
+                keep = np.flatnonzero(ground.kept[chunk.rows])
+                acts_nd, row_n = chunk.acts_nd, keep + chunk.rows.start
+                if len(keep) < len(acts_nd):
+                    acts_nd = acts_nd[keep]
+                codes = self._sae.encode(torch.from_numpy(acts_nd).to(self._sae.W_dec.device)).to("cpu")
+                firing = Firing.of(codes)
+                self.stats.add({name: column[row_n] for name, column in ground.tokens.items()}, acts_nd, firing)
+                self.sample.add(row_n, firing)
+                segments.append(cut_segments(firing, *ground.units_of(row_n)))
+                self._steps.streaming(chunk.rows.stop)
+            write_part(self.folder.path, part, segments)
+            yield part
+
+    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> tuple[Chosen, int]:
+        """Write the contexts of all features; gives them, and the number of studies that they could come from."""
+        ground, units, n_features = self._ground, self._ground.units, self._sae.n_features
+        parts = range(len(self._parts))
+        n_segments = segments_per_unit(self.folder.path, parts, len(units))
+        taken = _that_fit(ground.drawn, np.bincount(units.study, n_segments, minlength=len(ground.split)))
+        allowed = np.isin(np.arange(len(ground.split)), taken)
+        peaks = Peaks.read(self.folder.path, parts, n_features, allowed[units.study])
+        split = np.where(allowed, ground.split, "")
+        selector = ContextSelector(units, peaks, Catalogue.of(units.documents), co_firing, split, per_kind, self._seed)
+        chosen = choose_all(selector, n_features, lambda done: self._steps.choosing(done, n_features))
+        source = ContextSource(
+            ground.store,
+            units,
+            ground.pieces,
+            peaks,
+            Entries(self.folder.path, parts),
+            ground.study_ids,
+            ground.patient_ids,
+            ground.grid or (0, 0),
         )
-        return units, pieces
-
-    def first_pass(self, report: _Steps) -> tuple[FeatureStats, PeakCollector, np.ndarray | None]:
-        """Statistics of all features, peaks in all units, and the mean of the text tokens."""
-        stats = FeatureStats(self._sae.n_features, len(self._split), self._n_patients, self._grid)
-        peaks = PeakCollector(self.units.unit_of_row, self._sae.n_features)
-        text_sum_d, n_text = np.zeros(self._sae.d), 0
-        for rows, acts_nd in self._chunks():
-            tokens = {name: column[rows] for name, column in self._tokens.items()}
-            codes = self._sae.encode(torch.from_numpy(acts_nd).to(self.source.device)).to("cpu")
-            row_m, feature_m = codes.rows().numpy(), codes.indices.numpy()
-            value_m = codes.values.float().numpy()
-            stats.add(tokens, self._patient_of_study[tokens["study"]], row_m, feature_m, value_m)
-            peaks.add(rows[row_m], feature_m, value_m)
-            is_text = np.isin(tokens["role"], [int(role) for role in TEXT_ROLES])
-            text_sum_d += acts_nd[is_text].sum(axis=0, dtype=np.float64)
-            n_text += int(is_text.sum())
-            report.first_pass(int(rows[-1]) + 1)
-        return stats, peaks, text_sum_d / n_text if n_text else None
-
-    def choose(self, peaks: PeakCollector, per_kind: int, report: _Steps) -> Chosen:
-        """The contexts of all features."""
-        catalogue = Catalogue.of(self.units.documents)
-        selector = ContextSelector(self.units, peaks.finish(), catalogue, self._split, per_kind, self._seed)
-        return choose_all(selector, self._sae.n_features, report.choosing)
-
-    def model_columns(self, stats: FeatureStats, mean_text_d: np.ndarray | None) -> dict[str, Any]:
-        """The columns of the feature table that come from weights."""
-        sae = self._sae
-        lens = Lens.of(self._model, self._site, sae.d)
-        words = no_lens(sae.n_features)
-        if lens is not None:
-            words = lens.columns(sae.W_dec, stats.max_activation, mean_text_d)
-        groups = np.repeat(np.arange(len(sae.groups)), sae.groups)
-        return {"group": groups, "neighbours": neighbours(sae.W_dec)} | words
-
-    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Row numbers (n,) and activations (n, d) of the kept rows."""
-        for chunk in self._store.iter_chunks(self._site, columns=()):
-            keep = np.flatnonzero(self._kept[chunk.rows])
-            if len(keep):
-                yield keep + chunk.rows.start, chunk.acts_nd[keep]
+        write_contexts(path, source, chosen, lambda done: self._steps.writing(done, len(chosen)))
+        return chosen, len(taken)
 
 
-_COLUMNS = ("study", "position", "token_id", "role", "image", "row", "col")
+def _that_fit(drawn: np.ndarray, n_segments_of_study: np.ndarray) -> np.ndarray:
+    """The first of the drawn studies, all or the half of them or a quarter …, whose segments fit in memory."""
+    n = len(drawn)
+    while n > 1 and n_segments_of_study[drawn[:n]].sum() > MAX_SEGMENTS:
+        n = (n + 1) // 2
+    return drawn[:n]
 
 
-def _records(studies: StudyIndex, study_column: np.ndarray) -> dict[int, Mapping[str, Any]]:
-    """Rows of the study index by study number."""
-    records = {int(record["study"]): record for record in studies.frame.to_dict("records")}
-    unknown = set(np.unique(study_column).tolist()) - set(records)
-    if unknown:
-        raise InputError(f"studies.parquet lacks {len(unknown)} studies of the activation store; cache anew")
-    return records
+def _of_weights(sae: MatryoshkaSAE, model: ReportModel, site: str, stats: FeatureStats) -> dict[str, Any]:
+    """The columns of the feature table that come from weights."""
+    lens = Lens.of(model, site, sae.d)
+    words = no_lens(sae.n_features)
+    if lens is not None:
+        words = lens.columns(sae.W_dec, stats.max_activation, stats.mean_text_d)
+    groups = np.repeat(np.arange(len(sae.groups)), sae.groups)
+    return {"group": groups, "neighbours": neighbours(sae.W_dec)} | words
+
+
+def _digest(sae: MatryoshkaSAE) -> str:
+    """Changes with the weights of an SAE and with how it decides what fires."""
+    digest = hashlib.blake2b(f"{sae.config.activation} {sae.k}".encode(), digest_size=16)
+    for name, tensor in sorted(sae.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -17,12 +17,10 @@ from autointerp.schema import Hardness
 
 #: A reading is what a feature may be about when it is this much more frequent where the feature fires.
 MIN_LIFT = 0.2
-#: The order in which the ways to be hard take places: half of them go to the other polarity, as far as there is one.
+#: The order in which the ways to be hard take places: two thirds of them go to the other polarity, where it is told.
 TURNS: tuple[Hardness, ...] = (
-    Hardness.OTHER_POLARITY,
-    Hardness.NEAREST_TEXT,
-    Hardness.OTHER_POLARITY,
-    Hardness.CO_FIRING,
+    *(Hardness.OTHER_POLARITY, Hardness.OTHER_POLARITY, Hardness.NEAREST_TEXT),
+    *(Hardness.OTHER_POLARITY, Hardness.OTHER_POLARITY, Hardness.CO_FIRING),
 )
 Ranking = dict[Hardness, np.ndarray]
 
@@ -87,6 +85,17 @@ def rank_images(
     return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
 
 
+def rank_co_firing(company_q: np.ndarray, same_as_firing_q: np.ndarray, noise_q: np.ndarray) -> np.ndarray:
+    """Places among q quiet contexts in which some of a feature's usual company fires, most of it first.
+
+    Args:
+        company_q: how much of it fires, 0 for none.
+        same_as_firing_q: (q,) bool; contexts that say the same as a firing one are left out.
+    """
+    order = np.argsort(-(company_q + 1e-6 * noise_q), kind="stable")
+    return order[(company_q[order] > 0) & ~same_as_firing_q[order]]
+
+
 def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Up to n places and their hardness, each way to be hard taking the best that is left in its turn.
 
@@ -111,7 +120,7 @@ def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n:
 
 
 def _contradicts(catalogue: Catalogue, firing_docs: np.ndarray, quiet_docs: np.ndarray) -> np.ndarray:
-    """(q,) bool: which quiet contexts tell another status of the concept that marks the firing ones, and not its own."""
+    """(q,) bool: which quiet contexts tell another status of the concept that marks the firing ones, not its own."""
     quiet_qa = catalogue.says[quiet_docs]
     nothing = np.zeros(len(quiet_docs), dtype=bool)
     if not catalogue.readings or len(firing_docs) == 0:

@@ -1,72 +1,85 @@
-"""How strongly each feature fires in each unit: the largest activation and where it is."""
+"""How strongly each feature fires in each unit, in memory; and where to read what it does there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from autointerp.segments import part_files
 
-@dataclass(frozen=True)
+
 class Peaks:
-    """Peaks sorted by feature, then unit. Feature f owns the entries ``offsets[f]:offsets[f + 1]``.
-
-    ``unit`` (m,) int32, ``value`` (m,) float32 > 0, ``row`` (m,) int64 row of the store; ``offsets`` (F + 1,).
-    """
-
-    unit: np.ndarray
-    value: np.ndarray
-    row: np.ndarray
-    offsets: np.ndarray
-
-    def of(self, feature: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Units, peak values and peak rows of one feature."""
-        span = slice(int(self.offsets[feature]), int(self.offsets[feature + 1]))
-        return self.unit[span], self.value[span], self.row[span]
-
-
-class PeakCollector:
-    """Collects peaks while codes stream by. Memory: 16 bytes for every (unit, feature) pair that fires.
+    """The segments of the allowed units, by feature, then unit: 20 bytes each.
 
     Args:
-        unit_of_row: unit of each row of the store, −1 for none.
-        n_features: F.
+        unit, peak, start, count: (s,) unit, largest activation, first entry, and number of entries.
+        offsets: (F + 1,); feature f owns the segments ``offsets[f]:offsets[f + 1]``.
     """
 
-    def __init__(self, unit_of_row: np.ndarray, n_features: int) -> None:
-        self._unit_of_row, self._n_features = unit_of_row, n_features
-        self._stride = int(unit_of_row.max(initial=0)) + 1
-        self._keys: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._rows: list[np.ndarray] = []
+    def __init__(
+        self, unit: np.ndarray, peak: np.ndarray, start: np.ndarray, count: np.ndarray, offsets: np.ndarray
+    ) -> None:
+        self._unit, self._peak, self._start, self._count, self._offsets = unit, peak, start, count, offsets
 
-    def add(self, row_m: np.ndarray, feature_m: np.ndarray, value_m: np.ndarray) -> None:
-        """m activations: row of the store, feature, value."""
-        unit_m = self._unit_of_row[row_m]
-        inside = np.flatnonzero(unit_m >= 0)
-        if len(inside) == 0:
-            return
-        key_m = feature_m[inside].astype(np.int64) * self._stride + unit_m[inside]
-        best = _largest_per_key(key_m, value_m[inside])
-        self._keys.append(key_m[best])
-        self._values.append(value_m[inside][best].astype(np.float32))
-        self._rows.append(row_m[inside][best])
+    def __len__(self) -> int:
+        return len(self._unit)
 
-    def finish(self) -> Peaks:
-        """All peaks; a unit that lies in two chunks is joined here."""
-        key = np.concatenate(self._keys) if self._keys else np.empty(0, dtype=np.int64)
-        value = np.concatenate(self._values) if self._values else np.empty(0, dtype=np.float32)
-        row = np.concatenate(self._rows) if self._rows else np.empty(0, dtype=np.int64)
-        best = _largest_per_key(key, value)
-        key, value, row = key[best], value[best], row[best]
-        feature = key // self._stride
-        offsets = np.searchsorted(feature, np.arange(self._n_features + 1))
-        return Peaks((key - feature * self._stride).astype(np.int32), value, row, offsets)
+    @classmethod
+    def read(cls, folder: Path, parts: Sequence[int], n_features: int, allowed_unit: np.ndarray) -> Self:
+        """The segments that parts hold of the allowed units, ``allowed_unit`` (u,) bool; parts in row order."""
+        counts = np.zeros(n_features, dtype=np.int64)
+        for part in parts:
+            segments = _read(folder, part)
+            counts += np.bincount(segments["feature"][allowed_unit[segments["unit"]]], minlength=n_features)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        unit, count = (np.empty(offsets[-1], dtype=np.int32) for _ in range(2))
+        peak, start = np.empty(offsets[-1], dtype=np.float32), np.empty(offsets[-1], dtype=np.int64)
+        free, base = offsets[:-1].copy(), 0
+        for part in parts:
+            segments = _read(folder, part)
+            starts = base + np.cumsum(segments["count"], dtype=np.int64) - segments["count"]
+            base += int(segments["count"].sum(dtype=np.int64))
+            # Stable: of the chunks of a part, each of which is in order, the earlier rows come first.
+            order = np.argsort(segments["feature"], kind="stable")
+            order = order[allowed_unit[segments["unit"][order]]]
+            feature = segments["feature"][order]
+            n_here = np.bincount(feature, minlength=n_features)
+            place = free[feature] + np.arange(len(feature)) - (np.cumsum(n_here) - n_here)[feature]
+            free += n_here
+            unit[place], count[place] = segments["unit"][order], segments["count"][order]
+            peak[place], start[place] = segments["peak"][order], starts[order]
+        return cls(unit, peak, start, count, offsets)
+
+    def of(self, feature: int) -> tuple[np.ndarray, np.ndarray]:
+        """Units in which a feature fires, rising, and its peak in each."""
+        span = slice(int(self._offsets[feature]), int(self._offsets[feature + 1]))
+        unit, peak = self._unit[span], self._peak[span]
+        first = np.flatnonzero(np.diff(unit, prepend=-1))
+        if len(first) == len(unit):
+            return unit, peak
+        return unit[first], np.maximum.reduceat(peak, first)  # a unit that lies in two chunks
+
+    def segments(self, feature: int, unit_c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a feature does in c units: which of them, first entry and number of entries, one row a segment."""
+        first, last = int(self._offsets[feature]), int(self._offsets[feature + 1])
+        own = self._unit[first:last]
+        low = np.searchsorted(own, unit_c, side="left")
+        n = np.searchsorted(own, unit_c, side="right") - low
+        which = np.repeat(np.arange(len(unit_c)), n)
+        place = first + np.repeat(low - (np.cumsum(n) - n), n) + np.arange(len(which))
+        return which, self._start[place], self._count[place]
 
 
-def _largest_per_key(key_m: np.ndarray, value_m: np.ndarray) -> np.ndarray:
-    """Indices of the largest value of each key, keys rising; the first of equal ones."""
-    order = np.lexsort((-value_m, key_m))  # stable: rows of a chunk rise
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = key_m[order][1:] != key_m[order][:-1]
-    return order[first]
+def segments_per_unit(folder: Path, parts: Sequence[int], n_units: int) -> np.ndarray:
+    """(u,) int64: segments of each unit."""
+    counts = np.zeros(n_units, dtype=np.int64)
+    for part in parts:
+        counts += np.bincount(_read(folder, part)["unit"], minlength=n_units)
+    return counts
+
+
+def _read(folder: Path, part: int) -> np.ndarray:
+    return np.load(part_files(folder, part)[0])

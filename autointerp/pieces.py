@@ -35,8 +35,7 @@ class Pieces:
     """
 
     def __init__(self, tokenizer: Any, token_id_n: np.ndarray) -> None:
-        ids, codes = np.unique(np.asarray(token_id_n), return_inverse=True)
-        self.code_n = codes.reshape(-1).astype(np.int32)
+        ids, self.code_n = _coded(np.asarray(token_id_n))
         self.strings: list[str] = token_strings(tokenizer, ids)
         bodies = [piece.rstrip(" ") for piece in self.strings]
         self._ends = np.array([body.endswith(_ENDS) for body in bodies], dtype=bool)
@@ -68,3 +67,14 @@ def _readable(piece: str) -> str:
     for mark in _SPACE_MARKS:
         piece = piece.replace(mark, " ")
     return piece
+
+
+def _coded(token_id_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids, rising, and the place of each token among them, (n,) int32; without sorting the tokens."""
+    if len(token_id_n) == 0:
+        return token_id_n, np.empty(0, dtype=np.int32)
+    lowest = token_id_n.min()
+    occurs = np.zeros(int(token_id_n.max()) - int(lowest) + 1, dtype=bool)
+    occurs[token_id_n - lowest] = True
+    code_of = (np.cumsum(occurs) - 1).astype(np.int32)
+    return np.flatnonzero(occurs) + lowest, code_of[token_id_n - lowest]

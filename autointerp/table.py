@@ -11,6 +11,7 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pandas as pd
+from pyarrow import dataset
 
 from autointerp import schema
 from autointerp.files import features_folder, labels_folder, read_frame, read_table
@@ -56,6 +57,29 @@ class Feature:
     def contexts(self) -> pd.DataFrame:
         """Its contexts, with maps and tokens."""
         return self.table.contexts(self.feature)
+
+    @property
+    def hard_negatives(self) -> pd.DataFrame:
+        """Its contexts in which it is quiet although they look alike, with the `hardness` of each."""
+        found = self.contexts
+        return found[found["kind"] == Kind.HARD_NEGATIVE].reset_index(drop=True)
+
+    @property
+    def co_firing(self) -> pd.DataFrame:
+        """Features that fire on the same tokens: feature, label, n_tokens, jaccard; most alike first."""
+        return self._with_labels("co_firing", ["feature", "n_tokens", "jaccard"])
+
+    @property
+    def neighbours(self) -> pd.DataFrame:
+        """Features of nearest decoder direction: feature, label, cosine; nearest first."""
+        return self._with_labels("neighbours", ["feature", "cosine"])
+
+    def _with_labels(self, column: str, names: list[str]) -> pd.DataFrame:
+        listed = self.row[column]
+        found = pd.DataFrame([] if listed is None else list(listed), columns=names)
+        labels = self.table.labels.set_index("feature")["label"]
+        found.insert(1, "label", found["feature"].map(labels))
+        return found
 
     @property
     def label(self) -> str | None:
@@ -163,8 +187,14 @@ class FeatureTable:
         return read_table(path, filters=[("feature", "=", int(number))]).to_pandas()
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
-        """Ask the tables ``features``, ``explanations`` and ``scores`` in SQL (DuckDB); ``$name`` is a parameter."""
+        """Ask the tables ``features``, ``contexts``, ``explanations`` and ``scores`` in SQL (DuckDB).
+
+        ``$name`` in the query is a parameter. Contexts are read as far as the query needs them.
+        """
         with duckdb.connect() as connection:
+            contexts = self._folders[CONTEXTS_FILE] / CONTEXTS_FILE
+            if contexts.is_file():
+                connection.register("contexts", dataset.dataset(contexts, schema=schema.CONTEXTS))
             for name in (FEATURES_FILE, EXPLANATIONS_FILE, SCORES_FILE):
                 path = self._folders[name] / name
                 frame = read_table(path) if path.is_file() else schema.TABLES[name].empty_table()

@@ -19,12 +19,14 @@ _HOW_TO_OPEN = {
 }
 
 
-def export_to(run: Run, name: str, to: str, out: Path) -> str:
+def export_to(run: Run, name: str, to: str, out: Path, studies: int = 0) -> str:
     """Write an SAE of a run, or its features and labels, in the form of another tool.
 
     Args:
         to: ``saelens``, ``dictionary-learning``, ``neuronpedia`` or ``delphi``.
         out: a folder that does not exist yet, or is empty.
+        studies: for neuronpedia and delphi, write also what fires in so many studies at most, with their words; those
+            of credentialed studies are never written.
 
     Returns:
         What was written, in words.
@@ -43,10 +45,61 @@ def export_to(run: Run, name: str, to: str, out: Path) -> str:
 
         model = str(run.config_of("cache")["model"])
         n = export_neuronpedia(run.path, name, out, model_id=model, source=f"{site}-{name}")
-        return f"{n} features in {out}, as Neuronpedia reads them"
+        said = f"{n} features in {out}, as Neuronpedia reads them"
+        return said + (_export_sentences(run, name, out, model, f"{site}-{name}", studies) if studies else "")
     from autointerp.exchange import export_delphi
 
-    return f"{export_delphi(run.path, name, out, hookpoint=site)} labels in {out}, as delphi writes them"
+    said = f"{export_delphi(run.path, name, out, hookpoint=site)} labels in {out}, as delphi writes them"
+    return said + (_export_latents(run, name, out, site, studies) if studies else "")
+
+
+def _may_be_written(run: Run, at_most: int) -> tuple[list[int], int]:
+    """Numbers of studies whose words may go into files for others, and how many are held back.
+
+    Raises:
+        InputError: no study may be written.
+    """
+    frame = run.study_index.frame
+    held_back = frame["terms"] == "credentialed"
+    allowed = frame[~held_back]["study"].tolist()[:at_most]
+    if not allowed:
+        raise InputError("all studies of the run are credentialed: their words must not be written for another tool")
+    return allowed, int(held_back.sum())
+
+
+def _export_sentences(run: Run, name: str, out: Path, model: str, source: str, at_most: int) -> str:
+    from autointerp.neuronpedia import export_activations
+
+    studies, held_back = _may_be_written(run, at_most)
+    n = export_activations(run.path, name, out, model_id=model, source=source, studies=studies)
+    return f"; {n} sentences in activations/{_held_back(held_back)}"
+
+
+def _export_latents(run: Run, name: str, out: Path, site: str, at_most: int) -> str:
+    from autointerp.latent_cache import LATENTS, export_latents
+
+    studies, held_back = _may_be_written(run, at_most)
+    train, tokenizer = run.config_of(f"train-sae:{name}"), run.model.tokenizer
+    ids = run.study_index.frame.set_index("study")["study_id"]
+    with run.store as store:
+        kept = [study for study in studies if len(range(*store.rows_of_study(study).indices(store.rows)))]
+        n = export_latents(
+            run.sae_named(name),
+            site,
+            store=store,
+            studies=kept,
+            study_ids=[str(ids[study]) for study in kept],
+            roles=train["roles"].split(","),
+            pad_token=tokenizer.pad_token_id or 0,
+            model_name=str(run.config_of("cache")["model"]),
+            hookpoint=site,
+            out_dir=out,
+        )
+    return f"; {n} activations of {len(kept)} studies in {LATENTS}/{site}{_held_back(held_back)}"
+
+
+def _held_back(count: int) -> str:
+    return f" ({count} credentialed studies are held back)" if count else ""
 
 
 def _export_sae(run: Run, name: str, to: str, out: Path) -> str:

@@ -25,20 +25,31 @@ def export(
     to: Annotated[Target, typer.Option("--to", help="Which tool's form.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; new or empty.")],
     sae: SAEOption = "main",
+    studies: Annotated[
+        int,
+        typer.Option(
+            "--studies",
+            metavar="N",
+            min=0,
+            help="neuronpedia, delphi: also what fires in N studies, with their words; never of credentialed ones.",
+        ),
+    ] = 0,
 ) -> None:
     """Write an SAE (saelens, dictionary-learning) or its features and labels (neuronpedia, delphi) for another tool.
 
-    Activations of an exported SAE come out the same there.
+    Activations of an exported SAE come out the same there. For neuronpedia, --studies adds the sentences in which each
+    feature fires; for delphi, its cache of activations, from which it explains and scores.
 
     \b
     Examples:
       interp export --run runs/mine --to saelens --out exported/saelens
       interp export --run runs/mine --to neuronpedia --out exported/neuronpedia
+      interp export --run runs/mine --to delphi --out exported/delphi --studies 500
     """
     from interp.exchange import export_to
     from interp.run import Run
 
-    typer.echo(export_to(Run.open(run), sae, to.value, out))
+    typer.echo(export_to(Run.open(run), sae, to.value, out, studies))
 
 
 def import_(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from interp.progress import Progress
+from interp.progress import Progress, silent
+from interp.ranks import Ranks
 from interp.run import Run, StageResult
 from interp.stages.base import Work
 
+if TYPE_CHECKING:
+    from interp.opening import Opening
+
 STAGE = "index"
+_UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -34,29 +40,53 @@ class IndexConfig:
         return f"{STAGE}:{self.name}"
 
 
-def index(run: Run, config: IndexConfig, work: Work) -> StageResult:
-    """Write ``features.parquet`` and ``contexts.parquet`` under ``RUN/sae/NAME/features``."""
+def index(run: Run, config: IndexConfig, work: Work, *, ranks: Ranks | None = None) -> StageResult:
+    """Write ``features.parquet`` and ``contexts.parquet`` under ``RUN/sae/NAME/features``.
+
+    Args:
+        ranks: the processes that share the pass over the store, of which this is number 0; the others call
+            :func:`follow`. A pass that some began may be ended by any number of them.
+    """
+    ranks = ranks or Ranks()
     folder = run.features_dir(config.name)
-    return work.do(
+    shares = "" if ranks.alone else f" ({ranks.world} processes)"
+
+    def lead(progress: Progress) -> Mapping[str, Any]:
+        ranks.from_first(True)
+        return _index(run, config, ranks.watched(progress), ranks)
+
+    result = work.do(
         run,
         config.stage,
-        "Indexing features",
+        f"Indexing features{shares}",
         config,
         [folder / "features.parquet", folder / "contexts.parquet"],
-        lambda progress: _index(run, config, progress),
+        lead,
         after=["cache", f"train-sae:{config.name}"],
-        also=[run.labels_dir(config.name), run.sae_dir(config.name) / "steering"],
+        also=[folder / _UNFINISHED, run.labels_dir(config.name), run.sae_dir(config.name) / "steering"],
     )
+    if result.skipped:
+        ranks.from_first(False)
+    return result
 
 
-def _index(run: Run, config: IndexConfig, progress: Progress) -> Mapping[str, Any]:
+def follow(path: Path, opening: Opening, config: IndexConfig, ranks: Ranks) -> None:
+    """What the processes beside the first do of :func:`index`: their share of the pass, once it has begun."""
+    if not ranks.from_first():  # done before
+        return
+    run = Run.open(path)
+    run.opening = opening
+    _index(run, config, ranks.watched(silent), ranks)
+
+
+def _index(run: Run, config: IndexConfig, progress: Progress, ranks: Ranks) -> Mapping[str, Any]:
     from autointerp.index import index_features
 
     train = run.config_of(f"train-sae:{config.name}")
     with run.store as store:
         summary = index_features(
             run.path,
-            run.sae_named(config.name),
+            run.sae_named(config.name).to(run.opening.device),
             train["site"],
             model=run.model,
             store=store,
@@ -66,5 +96,6 @@ def _index(run: Run, config: IndexConfig, progress: Progress) -> Mapping[str, An
             roles=train["roles"].split(","),
             max_context_studies=config.max_context_studies,
             progress=progress,
+            peers=ranks,
         )
-    return asdict(summary)
+    return {} if summary is None else asdict(summary)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from activations.roles import IMAGE_NAMES
+from activations.store import ActivationStore
 from autointerp import extract
 from autointerp.files import features_folder, read_frame
 from autointerp.index import index_features
 from autointerp.reading import content_words
-from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, NEGATIVE_KINDS, POSITIVE_KINDS, Kind
+from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, NEGATIVE_KINDS, POSITIVE_KINDS, Hardness, Kind
 from radiology.errors import InputError
 from sae.config import SAEConfig
 from sae.model import MatryoshkaSAE
@@ -163,3 +168,82 @@ def test_an_sae_of_another_width_is_refused(hand_run, tmp_path: Path) -> None:
     other = MatryoshkaSAE(SAEConfig(d=5, n_features=8, k=2))
     with pytest.raises(InputError, match="width 12, the SAE has 5"):
         index_features(hand_run.run_dir, other, SITE, model=hand_run.model, store=hand_run.store, out_dir=tmp_path)
+
+
+def refused(hand_run, out: Path, message: str, **given: object) -> None:
+    options = {"sae": hand_run.sae, "site": SITE, "store": hand_run.store, "roles": None} | given
+    sae, site = options.pop("sae"), options.pop("site")
+    with pytest.raises(InputError, match=message):
+        index_features(hand_run.run_dir, sae, site, model=hand_run.model, out_dir=out, **options)
+    assert not list(out.glob("*.parquet"))
+
+
+def test_an_unknown_site_is_refused_with_those_there_are(hand_run, tmp_path: Path) -> None:
+    refused(hand_run, tmp_path, "site 'language.7' is not stored; stored are language.0", site="language.7")
+
+
+def test_roles_that_select_nothing_are_refused(hand_run, tmp_path: Path) -> None:
+    refused(hand_run, tmp_path, "no row passes roles=.'special'.*the store has 29814 rows", roles=["special"])
+
+
+def test_an_sae_that_fires_nowhere_is_refused(hand_run, tmp_path: Path) -> None:
+    silent = copy.deepcopy(hand_run.sae)
+    silent.threshold.fill_(1e9)
+    refused(hand_run, tmp_path, "none of the 12 features fires on any of the 29814 tokens", sae=silent)
+
+
+def test_an_empty_store_is_refused(hand_run, tmp_path: Path) -> None:
+    class Empty(ActivationStore):
+        rows = property(lambda self: 0)  # type: ignore[assignment]
+
+    store = Empty(hand_run.run_dir / "activations")
+    refused(hand_run, tmp_path, "the store is empty, there is nothing to index", store=store)
+
+
+def test_studies_without_text_have_images_as_contexts_and_it_is_said(tmp_path: Path, hand_run) -> None:
+    """No report, no labels, no sentence: nothing tells findings, and co-firing alone makes a negative hard."""
+    shutil.copytree(hand_run.run_dir / "activations", tmp_path / "activations")
+    studies = pq.read_table(hand_run.run_dir / "studies.parquet")
+    told = [name for name in ("report", "reference_report", "prior_report", "labels") if name in studies.column_names]
+    for name in told:
+        at = studies.column_names.index(name)
+        studies = studies.set_column(at, studies.schema.field(name), pa.nulls(len(studies), studies.schema.types[at]))
+    pq.write_table(studies, tmp_path / "studies.parquet")
+    with ActivationStore(tmp_path / "activations") as store:
+        summary = index_features(
+            tmp_path, hand_run.sae, SITE, model=hand_run.model, store=store, out_dir=tmp_path / "out", roles=["image"]
+        )
+    assert summary is not None
+    assert not summary.findings_told
+    contexts = read_frame(tmp_path / "out" / CONTEXTS_FILE)
+    assert set(contexts["modality"]) == {"image"}
+    assert contexts["findings"].isna().all()
+    assert set(contexts["hardness"].dropna()) == {"co_firing"}
+    assert hand_run.summary.findings_told
+
+
+def test_hard_negatives_are_of_all_kinds_and_say_which(contexts: pd.DataFrame) -> None:
+    hard = contexts["kind"] == Kind.HARD_NEGATIVE
+    assert contexts["hardness"].notna().tolist() == hard.tolist()
+    assert set(contexts["hardness"].dropna()) == set(Hardness)
+
+
+def test_co_firing_negatives_hold_what_usually_fires_with_the_feature(hand_run, contexts: pd.DataFrame) -> None:
+    features = read_frame(features_folder(hand_run.run_dir, "main") / FEATURES_FILE)
+    company = {f: {one["feature"] for one in listed} for f, listed in enumerate(features["co_firing"])}
+    dense_nf = hand_run.sae.encode_dense(torch.from_numpy(hand_run.store.read(SITE, slice(None)))).detach().numpy()
+    texts = contexts[(contexts["hardness"] == Hardness.CO_FIRING) & (contexts["modality"] == "text")]
+    assert len(texts) > 0
+    for row in texts.itertuples():
+        span = hand_run.store.rows_of_study(row.study)
+        first = span.start + int(np.searchsorted(hand_run.store.column("position")[span], row.token_start))
+        fires = np.flatnonzero((dense_nf[first : first + len(row.tokens)] > 0).any(axis=0))
+        assert set(fires.tolist()) & company[row.feature]
+        assert row.feature not in fires
+
+
+def test_the_box_of_a_patch_is_where_it_lies_in_the_crop(contexts: pd.DataFrame) -> None:
+    assert contexts["box"].notna().tolist() == contexts["row"].notna().tolist()
+    for row in contexts[contexts["box"].notna()].sample(50, random_state=0).itertuples():
+        expected = [row.col / 4, row.row / 4, (row.col + 1) / 4, (row.row + 1) / 4]
+        np.testing.assert_allclose(row.box, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autointerp.catalogue import Catalogue
-from autointerp.negatives import rank_images, rank_sentences, take_in_turns
+from autointerp.negatives import rank_co_firing, rank_images, rank_sentences, take_in_turns
 from autointerp.reading import read_findings
 from autointerp.schema import Hardness
 from autointerp.units import Documents
@@ -91,14 +91,20 @@ def test_nothing_known_gives_no_hard_image() -> None:
 
 
 def test_ways_to_be_hard_take_turns_and_who_has_none_left_passes() -> None:
-    ranking = {Hardness.OTHER_POLARITY: np.array([0, 1, 2]), Hardness.NEAREST_TEXT: np.array([3])}
-    places, ways = take_in_turns(ranking, np.arange(4), 10)
-    assert places.tolist() == [0, 3, 1, 2]
-    assert ways.tolist() == ["other_polarity", "nearest_text", "other_polarity", "other_polarity"]
-    assert take_in_turns(ranking, np.arange(4), 2)[0].tolist() == [0, 3]
+    ranking = {Hardness.OTHER_POLARITY: np.array([0, 1, 2]), Hardness.NEAREST_TEXT: np.array([3, 4])}
+    places, ways = take_in_turns(ranking, np.arange(5), 10)
+    assert places.tolist() == [0, 1, 3, 2, 4]
+    assert ways.tolist() == [*["other_polarity"] * 2, "nearest_text", "other_polarity", "nearest_text"]
+    assert take_in_turns(ranking, np.arange(5), 3)[0].tolist() == [0, 1, 3]
     assert take_in_turns({}, np.arange(4), 2)[0].tolist() == []
 
 
 def test_of_contexts_that_say_the_same_one_is_taken() -> None:
     ranking = {Hardness.OTHER_POLARITY: np.array([0, 1]), Hardness.CO_FIRING: np.array([2, 1, 3])}
     assert take_in_turns(ranking, np.array([5, 6, 5, 7]), 10)[0].tolist() == [0, 1, 3]
+
+
+def test_company_that_fires_makes_a_quiet_context_hard() -> None:
+    company = np.array([0.0, 0.5, 2.0, 1.0])
+    same_as_firing = np.array([False, False, False, True])
+    assert rank_co_firing(company, same_as_firing, np.zeros(4)).tolist() == [2, 1]

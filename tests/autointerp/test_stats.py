@@ -8,8 +8,11 @@ import torch
 
 from activations.roles import IMAGE_NAMES, Role
 from autointerp.files import features_folder, read_frame
+from autointerp.firing import Firing
 from autointerp.schema import ROLE_NAMES
 from autointerp.stats import FeatureStats
+from autointerp.units import TEXT_ROLES
+from sae.codes import SparseCodes
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,7 @@ def test_role_shares(hand_run, dense: np.ndarray, table) -> None:
         expected = [float((role[fires] == r).mean()) if fires.any() else 0.0 for r in range(len(ROLE_NAMES))]
         np.testing.assert_allclose([row["role_shares"][name] for name in ROLE_NAMES], expected, atol=1e-6)
         assert row["image_share"] == pytest.approx(expected[Role.IMAGE], abs=1e-6)
+        assert row["text_share"] == pytest.approx(sum(expected[role] for role in TEXT_ROLES), abs=1e-6)
 
 
 def test_mean_map_averages_over_the_studies_in_which_it_fires(hand_run, dense: np.ndarray, table) -> None:
@@ -69,9 +73,11 @@ def test_mean_map_averages_over_the_studies_in_which_it_fires(hand_run, dense: n
 
 
 def test_without_a_grid_there_are_no_maps() -> None:
-    stats = FeatureStats(2, 1, 1, None)
+    stats = FeatureStats(2, 3, np.zeros(1, dtype=int), None)
     tokens = {name: np.zeros(1, dtype=int) for name in ("study", "role", "image", "row", "col")}
-    stats.add(tokens, np.zeros(1, dtype=int), np.array([0]), np.array([1]), np.array([2.0]))
+    codes = SparseCodes.from_dense(torch.tensor([[0.0, 2.0]]))
+    stats.add(tokens, np.zeros((1, 3), dtype=np.float32), Firing.of(codes))
     columns = stats.columns()
+    assert columns["n_fires"].tolist() == [0, 1]
     assert columns["mean_map"] == [None, None]
     assert columns["map_rows"].tolist() == [0, 0]

@@ -16,6 +16,9 @@ from autointerp.table import Feature, FeatureTable, read_features
 from radiology.errors import InputError
 
 
+EVERYWHERE = 10
+
+
 @pytest.fixture(scope="module")
 def table(explained_run) -> FeatureTable:
     return read_features(explained_run.run_dir, "main")
@@ -61,6 +64,24 @@ def test_a_feature_is_a_number_with_a_meaning(table: FeatureTable) -> None:
     assert feature.explanations["explainer"].tolist() == ["contrast"]
     assert {table[2]: 1}[feature] == 1
     assert len(list(table)) == len(table) == 12
+
+
+def test_a_feature_knows_its_company_and_its_hard_negatives(table: FeatureTable) -> None:
+    company = table[0].co_firing
+    assert company.columns.tolist() == ["feature", "label", "n_tokens", "jaccard"]
+    assert company["jaccard"].is_monotonic_decreasing
+    assert company["feature"].iloc[0] == EVERYWHERE  # whatever fires, this one fires too
+    assert table[0].neighbours.columns.tolist() == ["feature", "label", "cosine"]
+    assert len(table[0].neighbours) == 8
+    assert set(table[0].hard_negatives["hardness"]) == {"other_polarity", "nearest_text", "co_firing"}
+    assert table[4].co_firing.empty  # dead
+    assert table[4].hard_negatives.empty
+
+
+def test_contexts_are_asked_in_sql(table: FeatureTable) -> None:
+    counted = table.sql("SELECT feature, count(*) AS n FROM contexts WHERE kind = 'top' GROUP BY feature ORDER BY 1")
+    own = {int(f): int((f.contexts["kind"] == "top").sum()) for f in table}
+    assert dict(zip(counted["feature"], counted["n"], strict=True)) == {f: n for f, n in own.items() if n}
 
 
 def test_unknown_features_are_refused(table: FeatureTable) -> None:
