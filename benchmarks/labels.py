@@ -142,10 +142,10 @@ def wilson(right: float, n: int) -> str:
 
 def line(name: str, found: TruthAgreement) -> str:
     named = found.n_labelled / max(found.n_features, 1)
+    concept, polarity = (wilson(one, found.n_features) for one in (found.right_concept, found.right_polarity))
     return (
-        f"{name:24} {found.n_features:3}   named {named:.2f}   concept {wilson(found.right_concept, found.n_features)}   "
-        f"and polarity {wilson(found.right_polarity, found.n_features)}   side {wilson(found.right_side, found.n_sided)}"
-        f"   several: {found.n_several}, names one {found.names_one:.2f}"
+        f"{name:24} {found.n_features:3}   named {named:.2f}   concept {concept}   and polarity {polarity}   "
+        f"side {wilson(found.right_side, found.n_sided)}   several: {found.n_several}, names one {found.names_one:.2f}"
     )
 
 

@@ -15,7 +15,6 @@ from autointerp.schema import EXPLANATIONS_FILE, FAILED_LABEL
 from autointerp.table import Feature, FeatureTable, read_features
 from radiology.errors import InputError
 
-
 EVERYWHERE = 10
 
 

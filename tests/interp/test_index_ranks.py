@@ -98,7 +98,10 @@ def test_a_killed_process_alone_goes_on(tiny_run: Run, tmp_path: Path, alone: Pa
     assert killed.returncode == -9
     assert len(list((run / "sae" / "main" / "features" / "unfinished").glob("state-*.npz"))) == 1
     ended = subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments(run)], env=everything | {"KILLED": ""}, capture_output=True, text=True
+        [sys.executable, "-c", COMMAND, *arguments(run)],
+        env=everything | {"KILLED": ""},
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 0, ended.stderr
     same(run, alone)
