@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from autointerp.explain import explain_features
     from autointerp.explainers.contrast import ContrastExplainer
     from autointerp.explainers.llm import LLMExplainer
-    from autointerp.explainers.llm_client import Endpoint
     from autointerp.index import index_features
     from autointerp.score import score_features
     from autointerp.table import Feature, FeatureTable, read_features
+    from radiology.llm.endpoint import Endpoint
 
 _HOME = {
     "ContrastExplainer": "autointerp.explainers.contrast",
-    "Endpoint": "autointerp.explainers.llm_client",
+    "Endpoint": "radiology.llm.endpoint",
     "Feature": "autointerp.table",
     "FeatureTable": "autointerp.table",
     "LLMExplainer": "autointerp.explainers.llm",

@@ -7,9 +7,10 @@ reports.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,11 @@ from radiology.errors import InputError
 
 _DELPHI_NAME = re.compile(r"(?P<hookpoint>.+)_latent(?P<feature>\d+)\.txt")
 #: Names of the columns of other tools → ours.
-_ALIASES = {"index": "feature", "latent": "feature", "description": "label", "explanation": "label"}
+ALIASES = {"index": "feature", "latent": "feature", "description": "label", "explanation": "label"}
+#: Beside delphi's files, which hold nothing but the words: all that we know of each label.
+_DELPHI_REST = "interp.jsonl"
+#: The key under which a row of another tool carries all that we know of a label; the tool itself passes over it.
+_REST = "interp"
 _TEXT_COLUMNS = ("concept", "side", "polarity", "modality", "reasoning", "model")
 
 
@@ -47,7 +52,11 @@ def export_neuronpedia(run_dir: str | Path, sae_name: str, out_dir: str | Path, 
     table = FeatureTable.open(run_dir, sae_name)
     place = {"modelId": model_id, "layer": source}
     features = [place | _neuronpedia_feature(row) for row in table.frame.to_dict("records")]
-    labels = [place | _neuronpedia_label(row) for row in _labels(table).to_dict("records")]
+    whole = _whole(table)
+    labels = [
+        place | _neuronpedia_label(row) | {_REST: whole[int(row["feature"]), row["explainer"]]}
+        for row in _labels(table).to_dict("records")
+    ]
     _write_lines(Path(out_dir) / "features.jsonl", features)
     _write_lines(Path(out_dir) / "explanations.jsonl", labels)
     return len(features)
@@ -55,35 +64,47 @@ def export_neuronpedia(run_dir: str | Path, sae_name: str, out_dir: str | Path, 
 
 def export_delphi(run_dir: str | Path, sae_name: str, out_dir: str | Path, *, hookpoint: str) -> int:
     """Write a file ``HOOKPOINT_latentN.txt`` with a JSON string per label, as delphi does; gives their number."""
-    labels = _labels(FeatureTable.open(run_dir, sae_name))
+    table = FeatureTable.open(run_dir, sae_name)
+    labels, whole = _labels(table), _whole(table)
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     safe = hookpoint.replace("/", "--")
     for row in labels.itertuples():
         path = Path(out_dir) / f"{safe}_latent{row.feature}.txt"
         write_atomically(path, json.dumps(row.label, ensure_ascii=False).encode())
+    _write_lines(Path(out_dir) / _DELPHI_REST, [whole[int(row.feature), row.explainer] for row in labels.itertuples()])
     return len(labels)
 
 
-def import_explanations(run_dir: str | Path, sae_name: str, path: str | Path, explainer: str) -> pd.DataFrame:
+def import_explanations(
+    run_dir: str | Path,
+    sae_name: str,
+    path: str | Path,
+    explainer: str,
+    columns: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Take labels from a CSV or JSONL file or a folder of delphi explanations into ``explanations.parquet``.
 
     A row needs ``feature`` (or ``index``, ``latent``) and ``label`` (or ``description``, ``explanation``); the other
     columns of explanations may be there. Concept, side and polarity that are not given are read from the label, if it
     names exactly one finding, so that the label can be scored. A longer label is cut to its first words; the whole of
-    it stays in ``reasoning``.
+    it stays in ``reasoning``. What our own exports carry along comes back whole, unless the words were changed.
 
     Args:
         explainer: name under which the labels stand beside those of other explainers.
+        columns: our name → the file's name of a column, where they differ.
 
     Returns:
         The new explanations.
 
     Raises:
-        InputError: a row is not usable (named by its line), names a feature that does not exist, or comes twice.
+        InputError: a row is not usable (named by its line), names a feature that does not exist, or comes twice; or a
+            column that does not exist is mapped.
     """
+    theirs = _checked(columns or {})
     known = set(read_frame(features_folder(run_dir, sae_name) / FEATURES_FILE, ["feature"])["feature"].tolist())
     rows: dict[int, dict[str, Any]] = {}
     for where, fields in _read_labels(Path(path)):
+        fields = {ALIASES.get(key, key): value for key, value in _renamed(fields, theirs).items()}
         explanation = _explanation(where, fields, explainer)
         if explanation.feature not in known:
             raise InputError(f"{where}: feature {explanation.feature} does not exist; there are {len(known)} features")
@@ -149,17 +170,20 @@ def _read_labels(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".csv":
         for number, fields in enumerate(csv.DictReader(text.splitlines()), start=2):
-            yield f"{path}, line {number}", _ours({key: value for key, value in fields.items() if key and value})
+            yield f"{path}, line {number}", {key: value for key, value in fields.items() if key and value}
     elif path.suffix.lower() == ".jsonl":
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
                 where = f"{path}, line {number}"
-                yield where, _ours(_json_object(where, line))
+                yield where, _json_object(where, line)
     else:
         raise InputError(f"{path}: the name must end in .csv or .jsonl")
 
 
 def _read_delphi(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    beside = folder / _DELPHI_REST
+    lines = beside.read_text(encoding="utf-8").splitlines() if beside.is_file() else []
+    rest = {int(row["feature"]): row for row in (_json_object(str(beside), line) for line in lines) if "feature" in row}
     for path in sorted(folder.glob("*_latent*.txt")):
         match = _DELPHI_NAME.fullmatch(path.name)
         if match is None:
@@ -168,7 +192,7 @@ def _read_delphi(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             label = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(f"{path}: not a JSON string ({error})") from error
-        yield str(path), {"feature": match["feature"], "label": label}
+        yield str(path), {"feature": match["feature"], "label": label, _REST: rest.get(int(match["feature"]))}
 
 
 def _json_object(where: str, line: str) -> dict[str, Any]:
@@ -178,25 +202,46 @@ def _json_object(where: str, line: str) -> dict[str, Any]:
         raise InputError(f"{where}: not JSON ({error})") from error
     if not isinstance(fields, dict):
         raise InputError(f"{where}: must be a JSON object with feature and label")
-    return {key: value for key, value in fields.items() if value is not None}
+    return fields
 
 
-def _ours(fields: dict[str, Any]) -> dict[str, Any]:
-    return {_ALIASES.get(key, key): value for key, value in fields.items()}
+def _checked(columns: Mapping[str, str]) -> dict[str, str]:
+    """The file's names → ours."""
+    known = ("feature", "label", *_TEXT_COLUMNS)
+    for ours in columns:
+        if ours not in known:
+            raise InputError(f"columns: {ours!r} is no column of labels; there are {list(known)}")
+    return {theirs: ours for ours, theirs in columns.items()}
+
+
+def _renamed(fields: dict[str, Any], theirs: Mapping[str, str]) -> dict[str, Any]:
+    """Mapped columns win over those that have our name by chance."""
+    mapped = {theirs[key]: value for key, value in fields.items() if key in theirs}
+    return {key: value for key, value in fields.items() if key not in theirs} | mapped
+
+
+def _whole(table: FeatureTable) -> dict[tuple[int, str], dict[str, Any]]:
+    """(feature, explainer) → all columns of the label."""
+    rows = table.sql("SELECT * FROM explanations").astype(object)
+    records = rows.where(rows.notna(), None).to_dict("records")
+    return {(int(row["feature"]), str(row["explainer"])): row for row in records}
 
 
 def _explanation(where: str, fields: dict[str, Any], explainer: str) -> Explanation:
     for name in ("feature", "label"):
-        if name not in fields:
+        if fields.get(name) is None:
             raise InputError(f"{where}: {name!r} is missing")
     try:
         feature = int(fields["feature"])
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: feature {fields['feature']!r} is no number") from error
     whole = " ".join(str(fields["label"]).split())
-    given: dict[str, Any] = {name: str(fields[name]) for name in _TEXT_COLUMNS if name in fields}
+    rest = fields.get(_REST)
+    if isinstance(rest, dict) and rest.get("label") == whole:
+        return _restored(where, rest | {"feature": feature, "explainer": explainer})
+    given: dict[str, Any] = {name: str(fields[name]) for name in _TEXT_COLUMNS if fields.get(name) is not None}
     if "concept" not in given and given.get("polarity", Polarity.NONE) == Polarity.NONE:
-        given |= _meaning(whole)
+        given |= meaning_of(whole)
     words = whole.split()
     if len(words) > MAX_LABEL_WORDS:
         given.setdefault("reasoning", whole)
@@ -209,7 +254,17 @@ def _explanation(where: str, fields: dict[str, Any], explainer: str) -> Explanat
         raise InputError(f"{where}: {error}") from error
 
 
-def _meaning(label: str) -> dict[str, str]:
+def _restored(where: str, rest: dict[str, Any]) -> Explanation:
+    """A label that we wrote out ourselves."""
+    try:
+        return Explanation(**{field.name: rest[field.name] for field in dataclasses.fields(Explanation)})
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{where}: {_REST!r} is damaged ({error}); take it out, and the label is read by itself"
+        ) from error
+
+
+def meaning_of(label: str) -> dict[str, str]:
     """Concept, side and polarity of a label that names one finding in one way; nothing otherwise."""
     readings = [Reading.parse(text) for text in read_findings(label)]
     if len({reading.concept for reading in readings}) != 1 or len({reading.status for reading in readings}) != 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from autointerp.explainers.base import Explainer, FeatureEvidence, grouped
+from autointerp.explainers.base import Explainer, ExplainsMany, FeatureEvidence, grouped
 from autointerp.files import empty_frame, features_folder, labels_folder, read_frame, read_table, upsert
 from autointerp.schema import CONTEXTS, CONTEXTS_FILE, EXPLANATIONS_FILE, FEATURES_FILE, Split
 from radiology.errors import InputError
@@ -37,14 +38,24 @@ def explain_features(
     table = read_frame(folder / FEATURES_FILE)
     chosen = chosen_features(table, features)
     records = table.set_index("feature", drop=False).loc[chosen].to_dict("records")
-    contexts = read_contexts(folder / CONTEXTS_FILE, Split.EXPLAIN, chosen)
-    rows = []
-    for record, (_, own) in zip(records, grouped(contexts, chosen), strict=True):
-        rows.append(explainer.explain(FeatureEvidence(record, own)).row())
-        if progress is not None:
-            progress(len(rows), len(chosen))
-    frame = pd.DataFrame(rows) if rows else empty_frame(EXPLANATIONS_FILE)
-    upsert(labels_folder(run_dir, sae_name) / EXPLANATIONS_FILE, frame, ["feature", "explainer"])
+    with_maps = bool(getattr(explainer, "needs_maps", False))
+    contexts = read_contexts(folder / CONTEXTS_FILE, Split.EXPLAIN, chosen, with_maps=with_maps)
+    evidences = [
+        FeatureEvidence(record, own) for record, (_, own) in zip(records, grouped(contexts, chosen), strict=True)
+    ]
+    if isinstance(explainer, ExplainsMany):
+        explained = explainer.explain_all(evidences)
+    else:
+        explained = map(explainer.explain, evidences)
+    rows: list[dict[str, Any]] = []
+    try:
+        for explanation in explained:
+            rows.append(explanation.row())
+            if progress is not None:
+                progress(len(rows), len(chosen))
+    finally:  # what was explained before a stop or a refusal is kept
+        frame = pd.DataFrame(rows).sort_values("feature", ignore_index=True) if rows else empty_frame(EXPLANATIONS_FILE)
+        upsert(labels_folder(run_dir, sae_name) / EXPLANATIONS_FILE, frame, ["feature", "explainer"])
     return frame
 
 
@@ -60,9 +71,9 @@ def chosen_features(table: pd.DataFrame, features: Iterable[int] | None) -> np.n
     return asked
 
 
-def read_contexts(path: Path, split: Split, features: np.ndarray) -> pd.DataFrame:
-    """The contexts of one split without their maps, all columns otherwise."""
-    columns = [name for name in CONTEXTS.names if name != "map"]
+def read_contexts(path: Path, split: Split, features: np.ndarray, with_maps: bool = False) -> pd.DataFrame:
+    """The contexts of one split; without their maps unless asked for, all columns otherwise."""
+    columns = [name for name in CONTEXTS.names if with_maps or name != "map"]
     table = read_table(path, columns, filters=[("split", "=", split.value)])
     frame: pd.DataFrame = table.to_pandas()
     return frame[frame["feature"].isin(features)]

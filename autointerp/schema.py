@@ -166,7 +166,7 @@ CONTEXTS = _schema(
 
 EXPLANATIONS = _schema(
     _field("feature", pa.int32(), "feature that is explained"),
-    _field("explainer", pa.string(), "name of the explainer: contrast, llm, or that of an imported file"),
+    _field("explainer", pa.string(), "contrast, llm, vision, steer, or the name given to an imported file"),
     _field("label", pa.string(), f"at most {MAX_LABEL_WORDS} words"),
     _field("concept", pa.string(), "concept of the radiology vocabulary; null if the label names none", True),
     _field("side", pa.string(), "side (or other qualifier) of the concept; null if it does not matter", True),
@@ -188,8 +188,8 @@ EXPLANATIONS = _schema(
 SCORES = _schema(
     _field("feature", pa.int32(), "feature whose label is scored"),
     _field("explainer", pa.string(), "explainer whose label is scored"),
-    _field("scorer", pa.string(), "name of the scorer: detection"),
-    _field("negative_kind", pa.string(), "hard_negative or random_negative"),
+    _field("scorer", pa.string(), "detection, fuzzing, intruder or embedding; with `:llm` if a language model judged"),
+    _field("negative_kind", pa.string(), "hard_negative (all of them), random_negative, or a kind of hard ones"),
     _field("n", pa.int32(), "contexts used; 0 if the label or the contexts do not allow a score"),
     _field("n_patients", pa.int32(), "patients behind them"),
     _field("balanced_accuracy", pa.float64(), "mean of sensitivity and specificity; null if n is 0", True),
@@ -200,6 +200,16 @@ SCORES = _schema(
     _field("auc_high", pa.float64(), "97.5 % bootstrap bound over patients", True),
     _field("baseline_balanced_accuracy", pa.float64(), "the same of other features' labels on these contexts", True),
     _field("baseline_auc", pa.float64(), "the same for the area under the curve", True),
+    _field("flipped_balanced_accuracy", pa.float64(), "the same of the label with the opposite polarity", True),
+    _field("flipped_auc", pa.float64(), "the same for the area under the curve", True),
+    _field("purity", pa.float64(), "share of the contexts of strongest activation that the label fits", True),
+    _field(
+        "p", pa.float64(), "one-sided p that firing contexts fit better than quiet ones, patients counted once", True
+    ),
+    _field(
+        "q", pa.float64(), "p adjusted over all labels of this explainer, scorer and kind (Benjamini, Hochberg)", True
+    ),
+    _field("model", pa.string(), "model that judged; null for rules", True),
     _field("note", pa.string(), "why there is no score; empty if there is one"),
 )
 
@@ -207,6 +217,7 @@ SCORES = _schema(
 LATER: dict[str, tuple[str, ...]] = {
     FEATURES_FILE: ("text_share", "co_firing"),
     CONTEXTS_FILE: ("hardness", "box"),
+    SCORES_FILE: ("flipped_balanced_accuracy", "flipped_auc", "purity", "p", "q", "model"),
 }
 
 #: File name → schema.

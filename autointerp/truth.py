@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from autointerp.schema import Polarity
@@ -18,12 +19,16 @@ class TruthAgreement:
     """How labels of features with a known meaning compare with it. Shares are NaN if there are no such features.
 
     Attributes:
-        n_features: features that detect one factor.
+        n_features: features that detect one factor and no other.
         n_labelled: of these, features whose label names a concept.
         right_concept: share of ``n_features`` with the right concept.
         right_polarity: share with the right concept and the right polarity.
         right_side: share with the right concept, polarity and side, among features whose factor has a side.
-        table: one row a feature: feature, key, auroc, label, concept, side, polarity and the three verdicts.
+        n_sided: features whose factor has a side.
+        n_several: features that detect a factor and others besides: which one a label should name is not known.
+        names_one: share of these whose label names one of the factors.
+        table: one row a feature, those of several factors too: feature, key, known_polarity, others, auroc, label,
+            concept, side, polarity and the verdicts against ``key``.
     """
 
     n_features: int
@@ -31,6 +36,9 @@ class TruthAgreement:
     right_concept: float
     right_polarity: float
     right_side: float
+    n_sided: int
+    n_several: int
+    names_one: float
     table: pd.DataFrame
 
 
@@ -42,7 +50,8 @@ def agreement(
     Args:
         explanations: rows of ``explanations.parquet``.
         detectors: columns ``feature``, ``key`` (a factor, ``concept`` or ``concept:side``) and ``auroc``; a feature
-            may have several rows, its best one counts.
+            may have several rows, its best one counts. ``polarity`` (present unless given) and ``others`` (concepts
+            that it detects besides, none unless given) may be there.
         min_auroc: features below it are left out: what they mean is not known.
 
     Raises:
@@ -52,23 +61,34 @@ def agreement(
     if lacking:
         raise InputError(f"detectors: columns {sorted(lacking)} are missing")
     best = detectors[detectors["auroc"] >= min_auroc].sort_values("auroc", ascending=False, kind="stable")
-    best = best.drop_duplicates("feature")[["feature", "key", "auroc"]]
+    best = best.drop_duplicates("feature").copy()
+    best["known_polarity"] = best.get("polarity", Polarity.PRESENT.value)
+    best["others"] = [list(one) for one in best["others"]] if "others" in best else [[] for _ in range(len(best))]
+    best = best[["feature", "key", "known_polarity", "others", "auroc"]]
     own = explanations[explanations["explainer"] == explainer]
     columns = ["feature", "label", "concept", "side", "polarity"]
     table = best.merge(own[columns], on="feature", how="left").sort_values("feature", ignore_index=True)
-    true_concept = pd.Series([str(key).partition(":")[0] for key in table["key"]], index=table.index, dtype=object)
-    true_side = pd.Series([str(key).partition(":")[2] for key in table["key"]], index=table.index, dtype=object)
+    true_concept, true_side = (
+        pd.Series([str(key).partition(":")[part] for key in table["key"]], index=table.index, dtype=object)
+        for part in (0, 2)
+    )
     table["concept_is_right"] = (table["concept"] == true_concept).fillna(False).astype(bool)
-    affirmed = table["polarity"] == Polarity.PRESENT.value
-    table["polarity_is_right"] = table["concept_is_right"] & affirmed.fillna(False).astype(bool)
+    same_polarity = (table["polarity"] == table["known_polarity"]).fillna(False).astype(bool)
+    table["polarity_is_right"] = table["concept_is_right"] & same_polarity
     same_side = (table["side"].fillna("") == true_side).astype(bool)
     table["side_is_right"] = table["polarity_is_right"] & same_side
-    sided = true_side != ""
+    one = table["others"].map(len) == 0
+    single, several = table[one], table[~one]
+    sided = single[true_side[one] != ""]
+    names = [row.concept_is_right or row.concept in row.others for row in several.itertuples()]
     return TruthAgreement(
-        n_features=len(table),
-        n_labelled=int(table["concept"].notna().sum()),
-        right_concept=float(table["concept_is_right"].mean()),
-        right_polarity=float(table["polarity_is_right"].mean()),
-        right_side=float(table["side_is_right"][sided].mean()),
+        n_features=len(single),
+        n_labelled=int(single["concept"].notna().sum()),
+        right_concept=float(single["concept_is_right"].mean()),
+        right_polarity=float(single["polarity_is_right"].mean()),
+        right_side=float(sided["side_is_right"].mean()),
+        n_sided=len(sided),
+        n_several=len(several),
+        names_one=float(np.mean(names)) if names else float("nan"),
         table=table,
     )

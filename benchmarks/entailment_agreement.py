@@ -26,11 +26,13 @@ from typing import Any
 
 import numpy as np
 
+from radiology.llm.calls import CallLog
+from radiology.llm.client import LLMClient
+from radiology.llm.endpoint import Endpoint
 from radiology.metrics.bootstrap import bootstrap, share
 from radiology.metrics.claim_words import canonical_words, rewrite
 from radiology.metrics.entailment import FindingsEntailment, Verdict
 from radiology.metrics.entailment_llm import LLMEntailment
-from radiology.metrics.llm import CallRecord, ChatClient, ChatServer
 
 GRADED = Path(__file__).parents[1] / "tests" / "radiology" / "metrics" / "graded_pairs.txt"
 DRAWS = 2000
@@ -112,9 +114,9 @@ def judges(options: argparse.Namespace) -> dict[str, Judge]:
         "findings (offline judge)": FindingsEntailment().judge,
     }
     if options.llm:
-        server = ChatServer(options.base_url, options.llm, timeout_s=options.timeout, max_tokens=options.max_tokens)
-        client = ChatClient(server, CallRecord(options.record), terms="open")
-        named[f"llm {options.llm}"] = LLMEntailment(client).judge
+        endpoint = Endpoint(options.base_url, options.llm, timeout_s=options.timeout, max_tokens=options.max_tokens)
+        client = LLMClient(endpoint, CallLog(options.record))
+        named[f"llm {options.llm}"] = LLMEntailment(client, terms="open").judge
     return named
 
 
@@ -123,8 +125,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("file", nargs="?", type=Path, default=GRADED)
     parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
     parser.add_argument("--llm", help="the server's name for the model")
-    parser.add_argument("--max-tokens", type=int, default=ChatServer.max_tokens, help="of one answer")
-    parser.add_argument("--timeout", type=float, default=ChatServer.timeout_s, help="seconds of one call")
+    parser.add_argument("--max-tokens", type=int, default=Endpoint.max_tokens, help="of one answer")
+    parser.add_argument("--timeout", type=float, default=Endpoint.timeout_s, help="seconds of one call")
     parser.add_argument("--record", type=Path, help="file of the calls; answers that stand there are not asked for")
     parser.add_argument("--limit", type=int, help="phrases, rounded up to whole pairs")
     parser.add_argument("--out", type=Path, help="JSON file for the figures and every judgement")

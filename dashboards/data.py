@@ -180,9 +180,9 @@ class RunData:
     def scores(self) -> pd.DataFrame | None:
         """Scores of labels."""
         path = self.sae_dir / labels_schema.LABELS_FOLDER / labels_schema.SCORES_FILE
-        return self._part(
-            "scores", "The table of scores", "score", lambda: read_frame(path, labels_schema.SCORES.names)
-        )
+        later = labels_schema.LATER[labels_schema.SCORES_FILE]
+        columns = [name for name in labels_schema.SCORES.names if name not in later]
+        return self._part("scores", "The table of scores", "score", lambda: read_frame(path, columns))
 
     @cached_property
     def experiments(self) -> list[Experiment]:

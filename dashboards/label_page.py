@@ -104,6 +104,7 @@ def _sentence(run: RunData, rows: pd.DataFrame, explainer: str) -> str:
     if run.scores is None:
         return text
     scores = run.scores[(run.scores["explainer"] == explainer) & (run.scores["n"] > 0)]
+    scores = scores[scores["scorer"] == "detection"]
     for kind in (Kind.HARD_NEGATIVE, Kind.RANDOM_NEGATIVE):
         auc = scores.loc[scores["negative_kind"] == kind, ["auc", "baseline_auc"]].mean()
         if auc["auc"] == auc["auc"]:

@@ -65,7 +65,7 @@ class DemoConfig:
     late_evaluation: EvalSAEConfig = EvalSAEConfig(
         name="late", token_sets=("last prompt token", "report before mention"), loss_studies=24
     )
-    index: IndexConfig = IndexConfig(contexts_per_kind=8)
+    index: IndexConfig = IndexConfig(contexts_per_kind=16)
     steering: DemoSteering = field(default_factory=DemoSteering)
     max_new_tokens: int | None = None
 

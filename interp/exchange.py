@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,8 +127,22 @@ def _export_sae(run: Run, name: str, to: str, out: Path) -> str:
     return write_dictionary_learning(sae, out, **({} if "dictionary_learning" in sae.extra else place))
 
 
-def import_labels(run: Run, name: str, path: Path, explainer: str) -> int:
+def column_names(pairs: Sequence[str]) -> dict[str, str]:
+    """``["feature=latent_id"]`` → our name → theirs; InputError names what is no pair."""
+    found = {}
+    for pair in pairs:
+        ours, sign, theirs = pair.partition("=")
+        if not sign or not ours or not theirs:
+            raise InputError(f"--column {pair!r}: write OURS=THEIRS, e.g. feature=latent_id")
+        found[ours] = theirs
+    return found
+
+
+def import_labels(run: Run, name: str, path: Path, explainer: str, columns: Mapping[str, str] | None = None) -> int:
     """Put labels of another tool beside the run's own; gives their number.
+
+    Args:
+        columns: our name → the file's name of a column, where they differ.
 
     Raises:
         InputError: a name that an explainer of ours has, or labels that cannot be used (named by line).
@@ -141,11 +156,13 @@ def import_labels(run: Run, name: str, path: Path, explainer: str) -> int:
     counted: list[int] = []
 
     def take() -> dict[str, object]:
-        counted.append(len(import_explanations(run.path, name, path, explainer)))
+        counted.append(len(import_explanations(run.path, name, path, explainer, columns)))
         return {"features": counted[0], "imported_from": str(path)}
 
     outputs = [run.labels_dir(name) / "explanations.parquet"]
-    settings = {"imported_from": str(path), "explainer": explainer, "digest": _content(path)}
+    settings: dict[str, object] = {"imported_from": str(path), "explainer": explainer, "digest": _content(path)}
+    if columns:
+        settings["columns"] = dict(columns)
     result = run.do(stage_of(name, explainer), settings, outputs, take, after=[f"index:{name}"], shared=True)
     return int(result.summary["features"])
 

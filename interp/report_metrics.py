@@ -71,11 +71,14 @@ def make_tools(encoders: Sequence[str], llm: LLMChoice | None, record: Path | No
     opened = tuple(open_encoder(name) for name in encoders)
     if llm is None:
         return Tools(encoders=opened, draws=draws, seed=seed)
+    from radiology.llm.calls import CallLog
+    from radiology.llm.client import LLMClient
+    from radiology.llm.endpoint import Endpoint, require_terms
     from radiology.metrics.entailment_llm import LLMEntailment, LLMPhrases
-    from radiology.metrics.llm import CallRecord, ChatClient, ChatServer
 
-    server = ChatServer(llm.base_url, llm.model)
-    client = ChatClient(server, CallRecord(record), allow_remote=llm.allow_remote)
+    endpoint = Endpoint(llm.base_url, llm.model, concurrency=llm.workers)
+    require_terms(endpoint, ["credentialed"], llm.allow_remote)  # nobody said whose reports they are
+    client = LLMClient(endpoint, CallLog(record), allow_remote=llm.allow_remote)
     phrases = LLMPhrases(client)
     return Tools(LLMEntailment(client), phrases.split, phrases.name, opened, draws, seed, llm.workers)
 

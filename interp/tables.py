@@ -57,16 +57,32 @@ def span(row: Mapping[str, Any], value: str, low: str, high: str) -> str:
     return f"{number(row[value])}{bounds}"
 
 
+_NEGATIVES = {
+    "hard_negative": "hard negatives",
+    "random_negative": "random negatives",
+    "other_polarity": "  of the hard ones, same finding with other polarity",
+    "nearest_text": "  of the hard ones, nearest text",
+    "co_firing": "  of the hard ones, same features firing",
+}
+
+
 def score_lines(summary: Mapping[str, Any]) -> list[str]:
     """What the score stage came to, in sentences."""
     lines = [
-        f"{summary['labels_scored']} labels scored; {summary['labels_not_scored']} name nothing that can be scored"
+        f"{summary['labels_scored']} labels scored by {summary.get('scorer', 'detection')}; "
+        f"{summary['labels_not_scored']} name nothing that can be scored"
     ]
     for kind, means in summary["means"].items():
+        flipped = means.get("flipped_balanced_accuracy")
+        opposite = "" if flipped is None or flipped != flipped else f", opposite polarity {number(flipped, 2)}"
         lines.append(
-            f"{kind.replace('_', ' ')}s: balanced accuracy {number(means['balanced_accuracy'], 2)} "
-            f"(other labels on the same contexts {number(means['baseline_balanced_accuracy'], 2)})"
+            f"{_NEGATIVES.get(kind, kind)}: balanced accuracy {number(means['balanced_accuracy'], 2)} "
+            f"(other labels on the same contexts {number(means['baseline_balanced_accuracy'], 2)}{opposite})"
         )
+    if summary.get("beyond_chance") is not None:
+        lines.append(f"{summary['beyond_chance']} labels beat chance against hard negatives (false discovery rate 5 %)")
+    if summary.get("failures"):
+        lines.append(f"{summary['failures']} questions got no usable answer and do not count")
     agreement = summary["agreement"]
     if agreement:
         lines.append(
@@ -74,6 +90,11 @@ def score_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{percent(agreement['right_concept'])}, concept and polarity in {percent(agreement['right_polarity'])}, "
             f"and the right side in {percent(agreement['right_side'])} of those with a side"
         )
+        if agreement.get("n_several"):
+            lines.append(
+                f"{agreement['n_several']} more detect several findings at once; the label names one of them in "
+                f"{percent(agreement['names_one'])}"
+            )
     return lines
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,13 @@ class Explainer(Protocol):
     def name(self) -> str: ...
 
     def explain(self, evidence: FeatureEvidence) -> Explanation: ...
+
+
+@runtime_checkable
+class ExplainsMany(Protocol):
+    """An explainer that works on many features at once; explanations come in any order."""
+
+    def explain_all(self, evidences: Sequence[FeatureEvidence]) -> Iterator[Explanation]: ...
 
 
 def grouped(contexts: pd.DataFrame, features: np.ndarray) -> Iterator[tuple[int, pd.DataFrame]]:

@@ -17,6 +17,7 @@ from autointerp.explainers.findings_contrast import (
     MIN_DIFFERENCE,
     MIN_SHARE,
     MIN_Z,
+    MIN_Z_STRONGEST,
     Found,
     finding_in_images,
     finding_in_sentences,
@@ -56,7 +57,10 @@ class ContrastExplainer:
         if bool(evidence.feature["dead"]):
             why = "It fires on none of the indexed tokens."
             return Explanation(**common, modality=modality.value, label="never fires", reasoning=why)
-        sides = [_Side.of(evidence, one) for one in (Modality.IMAGE, Modality.TEXT) if modality in (one, Modality.BOTH)]
+        # Both are looked at wherever there are contexts: a feature may mean one thing in a few patches of each picture
+        # and fire here and there on words that say nothing.
+        there = [one for one in (Modality.IMAGE, Modality.TEXT) if (evidence.contexts["modality"] == one.value).any()]
+        sides = [_Side.of(evidence, one) for one in there or [_main(modality)]]
         if float(evidence.feature["image_share"]) < 0.5:
             sides.reverse()
         found = [side for side in sides if side.found is not None]
@@ -77,6 +81,7 @@ class _Side:
     firing: pd.DataFrame
     quiet: pd.DataFrame
     found: Found | None
+    strongest_only: bool = False
 
     @staticmethod
     def of(evidence: FeatureEvidence, modality: Modality) -> _Side:
@@ -84,12 +89,14 @@ class _Side:
         told_f, told_q = firing[firing["findings"].notna()], quiet[quiet["findings"].notna()]
         if len(told_f) < MIN_CONTEXTS or len(told_q) < MIN_CONTEXTS:
             return _Side(modality, firing, quiet, None)
-        found_f, found_q, weights = _findings(told_f), _findings(told_q), _weights(told_f)
-        if modality is Modality.IMAGE:
-            found = finding_in_images(found_f, found_q, weights, place_of(firing).side)
-        else:
-            found = finding_in_sentences(found_f, found_q, weights)
-        return _Side(modality, firing, quiet, found)
+        found = _finding(modality, told_f, told_q, place_of(firing).side, MIN_Z)
+        if found is not None:
+            return _Side(modality, firing, quiet, found)
+        # Many features fire weakly on much else; what they mean shows where they fire most.
+        strongest = told_f[told_f["kind"] == Kind.TOP.value]
+        if len(strongest) >= MIN_CONTEXTS:
+            found = _finding(modality, strongest, told_q, place_of(strongest).side, MIN_Z_STRONGEST)
+        return _Side(modality, firing, quiet, found, strongest_only=found is not None)
 
     @property
     def is_usable(self) -> bool:
@@ -121,6 +128,7 @@ class _Side:
         contrast, place = found.contrast, self._place
         noun = "images" if self.modality is Modality.IMAGE else "sentences"
         where = f"; it fires on {place}" if str(place) else ""
+        fires = "fires most" if self.strongest_only else "fires"
         return {
             "label": label,
             "concept": found.concept,
@@ -129,8 +137,9 @@ class _Side:
             "firing_share": contrast.firing_share,
             "quiet_share": contrast.quiet_share,
             "z": contrast.z,
-            "reasoning": f"Holds for {contrast.firing_share:.0%} of the {noun} where it fires (weighted by activation) "
-            f"and {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
+            "reasoning": f"Holds for {contrast.firing_share:.0%} of the {noun} where it {fires} (weighted by "
+            f"activation) and "
+            f" {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
         }
 
     def without_finding(self) -> dict[str, Any]:
@@ -146,6 +155,19 @@ class _Side:
     @property
     def _place(self) -> Place:
         return place_of(self.firing) if self.modality is Modality.IMAGE else Place(None, None)
+
+
+def _finding(
+    modality: Modality, firing: pd.DataFrame, quiet: pd.DataFrame, patch_side: str | None, min_z: float
+) -> Found | None:
+    found_f, found_q, weights = _findings(firing), _findings(quiet), _weights(firing)
+    if modality is Modality.IMAGE:
+        return finding_in_images(found_f, found_q, weights, patch_side, min_z)
+    return finding_in_sentences(found_f, found_q, weights, min_z)
+
+
+def _main(modality: Modality) -> Modality:
+    return Modality.TEXT if modality is Modality.TEXT else Modality.IMAGE
 
 
 def _too_few(n_firing: int, n_quiet: int) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from autointerp.schema import Polarity
 
 #: A label needs a z-score that chance does not give among some thirty findings (two-sided 5 %, Bonferroni) …
 MIN_Z = 3.0
+#: … or this one when the contexts of strongest activation are looked at after all of them (twice as many trials).
+MIN_Z_STRONGEST = 3.2
 #: … and must fit this share of the firing contexts, and clearly fewer of the quiet ones.
 MIN_SHARE, MIN_SHARE_ABSENT, MIN_DIFFERENCE = 0.5, 0.8, 0.25
 #: A side belongs to the label when it covers nearly all of the concept and the other side does not.
@@ -33,7 +35,9 @@ class Found:
     contrast: Contrast
 
 
-def finding_in_images(firing: Findings, quiet: Findings, weights: np.ndarray, patch_side: str | None) -> Found | None:
+def finding_in_images(
+    firing: Findings, quiet: Findings, weights: np.ndarray, patch_side: str | None, min_z: float = MIN_Z
+) -> Found | None:
     """The finding of whole reports that marks the images in which a feature fires.
 
     A hedged finding counts as present. One that a report negates or does not name is absent.
@@ -42,14 +46,15 @@ def finding_in_images(firing: Findings, quiet: Findings, weights: np.ndarray, pa
         firing, quiet: readings of each context's report.
         weights: how much each firing context counts.
         patch_side: side of the patient on which the feature fires, if on one.
+        min_z: least z-score.
     """
     table = {str(key): c for key, c in contrasts(_seen(firing), _seen(quiet), weights).items()}
     found: list[Found] = []
     for key, contrast in table.items():
         concept, _, side = key.partition(":")
-        if _is_clear(contrast, MIN_SHARE):
+        if _is_clear(contrast, MIN_SHARE, min_z):
             found.append(Found(concept, side or None, Polarity.PRESENT, contrast))
-        if not side and _is_clear(contrast.reversed, MIN_SHARE_ABSENT):
+        if not side and _is_clear(contrast.reversed, MIN_SHARE_ABSENT, min_z):
             found.append(Found(concept, None, Polarity.ABSENT, contrast.reversed))
     best = max(found, key=lambda one: (one.contrast.z, one.side is None), default=None)
     if best is None or best.polarity is Polarity.ABSENT:
@@ -57,10 +62,10 @@ def finding_in_images(firing: Findings, quiet: Findings, weights: np.ndarray, pa
     return _with_side(best, table, patch_side)
 
 
-def finding_in_sentences(firing: Findings, quiet: Findings, weights: np.ndarray) -> Found | None:
+def finding_in_sentences(firing: Findings, quiet: Findings, weights: np.ndarray, min_z: float = MIN_Z) -> Found | None:
     """The statement that marks the sentences in which a feature fires; polarity is that of the sentence."""
     raw = contrasts(_statements(firing), _statements(quiet), weights)
-    clear = {Reading.parse(str(text)): c for text, c in raw.items() if _is_clear(c, MIN_SHARE)}
+    clear = {Reading.parse(str(text)): c for text, c in raw.items() if _is_clear(c, MIN_SHARE, min_z)}
     named = [
         Found(reading.concept, reading.side, Polarity(reading.status), contrast)
         for reading, contrast in clear.items()
@@ -97,9 +102,9 @@ def _statements(contexts: Findings) -> list[frozenset[str]]:
     return statements
 
 
-def _is_clear(contrast: Contrast, min_share: float) -> bool:
+def _is_clear(contrast: Contrast, min_share: float, min_z: float) -> bool:
     wide = contrast.firing_share - contrast.quiet_share >= MIN_DIFFERENCE
-    return contrast.z >= MIN_Z and contrast.firing_share >= min_share and wide
+    return contrast.z >= min_z and contrast.firing_share >= min_share and wide
 
 
 def _with_side(best: Found, table: dict[str, Contrast], patch_side: str | None) -> Found:

@@ -1,81 +1,122 @@
-"""The explainer that asks a language model."""
+"""The explainers that ask a language model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pandas as pd
 
 from activations.studies_table import StudyIndex
+from autointerp.explainers.answer import Answer
 from autointerp.explainers.base import FeatureEvidence
-from autointerp.explainers.llm_calls import Call, CallLog
-from autointerp.explainers.llm_client import Endpoint, LLMClient
-from autointerp.explainers.llm_prompt import Answer, first_messages, parse_answer, repair_messages
+from autointerp.explainers.llm_prompt import PromptForm
 from autointerp.explanation import Explanation
-from autointerp.files import labels_folder
-from autointerp.schema import FAILED_LABEL, LLM_CALLS_FILE
-from radiology.errors import InputError
+from autointerp.schema import FAILED_LABEL, POSITIVE_KINDS
+from radiology.llm.calls import Messages
+from radiology.llm.endpoint import Endpoint, require_terms
+from radiology.llm.questions import Outcome, Question
+
+#: Studies of which nothing is known are treated as the strictest.
+STRICTEST = "credentialed"
+
+
+class Asker(Protocol):
+    """:class:`radiology.llm.client.LLMClient` or :class:`radiology.llm.batch.BatchClient`."""
+
+    endpoint: Endpoint
+    allow_remote: bool
+
+    def answers(self, questions: Iterable[Question[Any]]) -> Iterator[Outcome[Any]]: ...
 
 
 class LLMExplainer:
-    """Shows the contexts of a feature to a language model and takes its validated answer.
+    """Shows the contexts of features to a language model and takes its validated answers.
 
     An answer that is no valid JSON of the asked form gets one repair try. A feature without a valid answer gets the
     label :data:`FAILED_LABEL` and is counted in :attr:`failures`; running again asks for it again only where no answer
     came at all.
 
     Args:
-        client: asks and keeps the record.
+        asker: asks and keeps the record.
         terms: study number → terms of its source.
-        allow_remote: let text of credentialed studies go to a server that is not on this machine.
+        messages: what is shown of a feature; by default its contexts as text.
+        name: stored with every explanation.
+        needs_maps: whether ``messages`` needs the activation maps of contexts.
     """
 
-    name = "llm"
-
-    def __init__(self, client: LLMClient, terms: Mapping[int, str], *, allow_remote: bool = False) -> None:
-        self._client, self._terms, self._allow_remote = client, terms, allow_remote
+    def __init__(
+        self,
+        asker: Asker,
+        terms: Mapping[int, str],
+        messages: Callable[[FeatureEvidence], Messages] | None = None,
+        name: str = "llm",
+        needs_maps: bool = False,
+    ) -> None:
+        self._asker, self._terms, self.name, self.needs_maps = asker, terms, name, needs_maps
+        self._messages = messages or PromptForm(asker.endpoint.api).messages
         self.failures = 0
 
-    @staticmethod
-    def for_run(run_dir: str | Path, sae_name: str, endpoint: Endpoint, *, allow_remote: bool = False) -> LLMExplainer:
-        """An explainer whose calls are recorded in ``RUN/sae/NAME/labels/llm-calls.jsonl``."""
-        studies = StudyIndex.read(run_dir).frame
-        terms = dict(zip(studies["study"].astype(int), studies["terms"], strict=True))
-        log = CallLog(labels_folder(run_dir, sae_name) / LLM_CALLS_FILE)
-        return LLMExplainer(LLMClient(endpoint, log), terms, allow_remote=allow_remote)
-
     def explain(self, evidence: FeatureEvidence) -> Explanation:
-        """Explain one feature; features that never fire or have no context are not asked about.
+        """Explain one feature."""
+        return next(self.explain_all([evidence]))
+
+    def explain_all(self, evidences: Sequence[FeatureEvidence]) -> Iterator[Explanation]:
+        """Explain many, in the order of the answers; features that never fire or have no context are not asked about.
 
         Raises:
-            InputError: text of credentialed studies would leave the machine, or the server refuses the request.
+            InputError: before anything is asked, if terms of some study forbid it; later if the server refuses.
+            BudgetSpentError: the budget is used up.
         """
+        asked = {one.number: one for one in evidences if _unaskable(one) is None}
+        for evidence in asked.values():
+            require_terms(self._asker.endpoint, self._terms_of(evidence), self._asker.allow_remote)
+        for evidence in evidences:
+            if evidence.number not in asked:
+                yield self._without_asking(evidence)
+        for outcome in self._asker.answers(self._question(evidence) for evidence in asked.values()):
+            yield self._explanation(asked[int(outcome.question.key)], outcome)  # type: ignore[call-overload]
+
+    def _question(self, evidence: FeatureEvidence) -> Question[Answer]:
+        return Question.of_model(
+            Answer,
+            self._messages(evidence),
+            f"{self.name}: explain feature {evidence.number}",
+            key=evidence.number,
+            terms=self._terms_of(evidence),
+        )
+
+    def _terms_of(self, evidence: FeatureEvidence) -> set[str]:
+        return {self._terms.get(int(study), STRICTEST) for study in evidence.contexts["study"].unique()}
+
+    def _without_asking(self, evidence: FeatureEvidence) -> Explanation:
+        label, why = _unaskable(evidence) or ("", "")
+        modality = evidence.modality.value
+        return Explanation(feature=evidence.number, explainer=self.name, modality=modality, label=label, reasoning=why)
+
+    def _explanation(self, evidence: FeatureEvidence, outcome: Outcome[Answer]) -> Explanation:
+        fires = evidence.contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS])
+        answer = outcome.value
         common: dict[str, Any] = {
             "feature": evidence.number,
             "explainer": self.name,
-            "modality": evidence.modality.value,
+            "model": self._asker.endpoint.model,
+            "prompt_hash": outcome.calls[0].prompt_hash,
+            "cost": outcome.cost,
+            "prompt_tokens": outcome.prompt_tokens,
+            "completion_tokens": outcome.completion_tokens,
         }
-        if bool(evidence.feature["dead"]):
-            return Explanation(**common, label="never fires", reasoning="It fires on none of the indexed tokens.")
-        if len(evidence.contexts) == 0:
-            return Explanation(**common, label="no context to explain it", reasoning="It has no indexed context.")
-        self._check_terms(evidence)
-        messages = first_messages(evidence)
-        purpose = f"explain feature {evidence.number}"
-        calls = [self._client.ask(messages, purpose)]
-        answer, problem = _read(calls[-1])
-        if answer is None and calls[-1].error is None:
-            again = repair_messages(messages, calls[-1].answer or "", problem)
-            calls.append(self._client.ask(again, f"repair {purpose}"))
-            answer, problem = _read(calls[-1])
-        common |= self._bill(calls)
         if answer is None:
             self.failures += 1
-            return Explanation(**common, label=FAILED_LABEL, reasoning=problem)
-        fires = evidence.contexts["kind"].isin(["top", "quantile"])
+            return Explanation(
+                **common, modality=evidence.modality.value, label=FAILED_LABEL, reasoning=outcome.problem
+            )
         return Explanation(
-            **common
-            | {"modality": answer.modality.value, "n_firing": int(fires.sum()), "n_quiet": int((~fires).sum())},
+            **common,
+            n_firing=int(fires.sum()),
+            n_quiet=int((~fires).sum()),
+            modality=answer.modality.value,
             label=answer.label,
             concept=answer.concept,
             side=answer.side,
@@ -83,34 +124,17 @@ class LLMExplainer:
             reasoning=answer.reasoning,
         )
 
-    def _check_terms(self, evidence: FeatureEvidence) -> None:
-        endpoint = self._client.endpoint
-        if self._allow_remote or endpoint.is_local:
-            return
-        # A study of which nothing is known is treated as the strictest.
-        terms = {self._terms.get(int(study), "credentialed") for study in evidence.contexts["study"].unique()}
-        if "credentialed" in terms:
-            raise InputError(
-                f"the studies are credentialed and {endpoint.base_url} is not on this machine; use a local server, or "
-                "allow_remote (--allow-remote) if your data use agreement permits to send them there"
-            )
 
-    def _bill(self, calls: list[Call]) -> dict[str, Any]:
-        tokens = sum(call.prompt_tokens for call in calls), sum(call.completion_tokens for call in calls)
-        return {
-            "model": self._client.endpoint.model,
-            "prompt_hash": calls[0].prompt_hash,
-            "cost": self._client.endpoint.cost(*tokens),
-            "prompt_tokens": tokens[0],
-            "completion_tokens": tokens[1],
-        }
+def terms_of_run(run_dir: str | Path) -> dict[int, str]:
+    """Study number → terms."""
+    studies: pd.DataFrame = StudyIndex.read(run_dir).frame
+    return dict(zip(studies["study"].astype(int), studies["terms"], strict=True))
 
 
-def _read(call: Call) -> tuple[Answer | None, str]:
-    """The answer of a call, or what is wrong with it."""
-    if call.error is not None:
-        return None, f"the call failed: {call.error}"
-    try:
-        return parse_answer(call.answer or ""), ""
-    except ValueError as error:
-        return None, " ".join(str(error).split())[:500]
+def _unaskable(evidence: FeatureEvidence) -> tuple[str, str] | None:
+    """Label and reason of a feature about which there is nothing to ask."""
+    if bool(evidence.feature["dead"]):
+        return "never fires", "It fires on none of the indexed tokens."
+    if not evidence.contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS]).any():
+        return "no context to explain it", "It fires in none of the images and sentences of the explain split."
+    return None

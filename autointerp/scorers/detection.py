@@ -1,109 +1,118 @@
-"""Detection without a language model: does the label tell where the feature fires?
+"""Detection: does the label tell where the feature fires?
 
-A label with a concept and a polarity predicts for every context of the score split whether the feature fires: it reads
-what the context says (the sentence, or the report of the image) and compares concept, side and polarity. Hard and
-random negatives are scored apart, since a label of the wrong polarity passes the random ones. Beside each score stands
-what the labels of other features reach on the very same contexts.
+A judge says for every context of the score split how well the label fits it. Hard and random negatives are scored
+apart, since a label of the wrong polarity passes the random ones. Beside each score stands what labels of other
+features reach on the very same contexts, and what the label with the opposite polarity reaches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from autointerp.reading import Said, fit, read_findings, said
-from autointerp.schema import NEGATIVE_KINDS, POSITIVE_KINDS, Kind, Modality, Polarity, Split
-from autointerp.scorers.measures import auc, balanced_accuracy, bootstrap
+from autointerp.schema import POSITIVE_KINDS, Kind, Split
+from autointerp.scorers.base import AGAINST, NAN, Asked, Judge, Label, Task, against, no_score
+from autointerp.scorers.measures import CUT, auc, balanced_accuracy, bootstrap
+from autointerp.scorers.rules import RuleJudge
+from autointerp.scorers.significance import greater
 from radiology.errors import InputError
 
-#: Other labels that are tried for the baseline.
-N_BASELINE = 10
-_NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Label:
-    """The part of an explanation that can be compared: ``concept`` is ``None`` for "any finding of this polarity"."""
-
-    concept: str | None
-    side: str | None
-    polarity: str
-    modality: str
-
-    @property
-    def meaning(self) -> tuple[str | None, str | None, str]:
-        return self.concept, self.side, self.polarity
-
-    @property
-    def predicts(self) -> bool:
-        return self.polarity != Polarity.NONE
-
-    @staticmethod
-    def of(row: Any) -> Label:
-        """From a row of ``explanations.parquet``."""
-        missing = {name for name in ("concept", "side") if pd.isna(getattr(row, name))}
-        concept, side = (None if name in missing else str(getattr(row, name)) for name in ("concept", "side"))
-        return Label(concept, side, str(row.polarity), str(row.modality))
+#: The first kinds get a row even if there are no such negatives; the others only if there are.
+_ALWAYS = AGAINST[:2]
 
 
 @dataclass(frozen=True)
 class DetectionScorer:
-    """Scores labels by detection. ``seed`` decides the bootstrap and which other labels make the baseline."""
+    """Scores labels by detection.
 
+    Attributes:
+        judge: by rules unless given.
+        seed: of the bootstrap and of which other labels make the baseline.
+        base: the name of the scorer in the table, with the judge's behind it.
+    """
+
+    judge: Judge = field(default_factory=RuleJudge)
     seed: int = 0
-    name: str = "detection"
+    base: str = "detection"
+
+    @property
+    def name(self) -> str:
+        return f"{self.base}:{self.judge.name}" if self.judge.name else self.base
 
     def score(
         self, feature: int, label: Label, contexts: pd.DataFrame, others: Sequence[Label]
     ) -> list[dict[str, Any]]:
-        """One row of ``scores.parquet`` per kind of negatives (without the column ``explainer``).
+        """The rows of one label; see :meth:`score_all`."""
+        return next(self.score_all([Asked(feature, label, contexts, others)]))
 
-        Args:
-            contexts: the feature's contexts of the score split.
-            others: labels of other features; those of the same meaning are not used.
+    def score_all(self, asked: Sequence[Asked]) -> Iterator[list[dict[str, Any]]]:
+        """Rows of ``scores.parquet`` of each label: one per kind of negatives.
 
         Raises:
             InputError: a context of the explain split is among them.
         """
-        if (contexts["split"] != Split.SCORE.value).any():
-            raise InputError(f"feature {feature}: labels must be scored on contexts of the score split only")
-        if label.modality != Modality.BOTH:
-            contexts = contexts[contexts["modality"] == label.modality]
-        known = [_said(row) for row in contexts.itertuples()]
-        usable = np.array([one is not None for one in known], dtype=bool)
-        texts = [one for one in known if one is not None]
-        contexts = contexts[usable]
-        rng = np.random.default_rng((self.seed, feature))
-        rivals = _draw([other for other in others if other.predicts and other.meaning != label.meaning], rng)
-        return [self._of_kind(feature, label, kind, contexts, texts, rivals, rng) for kind in NEGATIVE_KINDS]
+        for one in asked:
+            if (one.contexts["split"] != Split.SCORE.value).any():
+                raise InputError(f"feature {one.feature}: labels must be scored on contexts of the score split only")
+        waiting = {number: self.tasks(one) for number, one in enumerate(asked)}
+        owner = {id(task): number for number, tasks in waiting.items() for task in tasks}
+        verdicts: dict[int, dict[str, np.ndarray]] = {number: {} for number in waiting}
+        for number in [number for number, tasks in waiting.items() if not tasks]:
+            yield self.rows(asked[number], self.contexts(asked[number]), {})
+        for task, fits_n in self.judge.fits(task for tasks in waiting.values() for task in tasks):
+            number = owner[id(task)]
+            verdicts[number][task.part] = fits_n
+            if len(verdicts[number]) == len(waiting[number]):
+                yield self.rows(asked[number], task.contexts, verdicts.pop(number))
 
-    def _of_kind(
-        self,
-        feature: int,
-        label: Label,
-        negative: Kind,
-        contexts: pd.DataFrame,
-        texts: list[tuple[Said, bool]],
-        rivals: list[Label],
-        rng: np.random.Generator,
+    def contexts(self, asked: Asked) -> pd.DataFrame:
+        """The contexts that are judged."""
+        return asked.label.contexts(asked.contexts)
+
+    def tasks(self, asked: Asked) -> list[Task]:
+        """What the judge is given: the label, its opposite, and labels of other meaning."""
+        contexts = self.contexts(asked)
+        if self._why_not(asked, contexts):
+            return []
+        rng = np.random.default_rng((self.seed, asked.feature))
+        rivals = [other for other in asked.others if other.predicts and other.meaning != asked.label.meaning]
+        if len(rivals) > self.judge.n_rivals:
+            rivals = [rivals[i] for i in rng.choice(len(rivals), self.judge.n_rivals, replace=False)]
+        labels = {"own": asked.label} | {f"rival {number}": rival for number, rival in enumerate(rivals)}
+        if asked.label.flipped is not None:
+            labels["flipped"] = asked.label.flipped
+        return [Task(asked.feature, part, label, contexts) for part, label in labels.items()]
+
+    def rows(self, asked: Asked, contexts: pd.DataFrame, verdicts: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """One row per kind of negatives."""
+        rng = np.random.default_rng((self.seed, asked.feature, 1))
+        if verdicts:
+            known = ~np.isnan(verdicts["own"])
+            contexts = contexts[known]
+            verdicts = {part: fits_n[known] for part, fits_n in verdicts.items()}
+        kinds = [kind for kind in AGAINST if kind in _ALWAYS or against(contexts, kind).any()]
+        return [self._row(asked, contexts, verdicts, kind, rng) for kind in kinds]
+
+    def _row(
+        self, asked: Asked, contexts: pd.DataFrame, verdicts: dict[str, np.ndarray], kind: str, rng: np.random.Generator
     ) -> dict[str, Any]:
-        kind = contexts["kind"].to_numpy(str)
-        fires = np.isin(kind, [one.value for one in POSITIVE_KINDS])
-        used = np.flatnonzero(fires | (kind == negative.value))
+        row: dict[str, Any] = {"feature": asked.feature, "scorer": self.name, "negative_kind": kind}
+        row |= {"model": self.judge.model}
+        fires = _fires(contexts)
+        used = np.flatnonzero(fires | against(contexts, kind))
         fires_n = fires[used]
-        row: dict[str, Any] = {"feature": feature, "scorer": self.name, "negative_kind": negative.value}
-        note = _why_not(label, fires_n)
+        note = self._why_not(asked, contexts) or _one_sided(fires_n)
         if note:
-            return row | _no_score(note)
-        here = [texts[i] for i in used]
-        prediction_n = _predict(label, here)
+            return row | no_score(note)
+        own_n = verdicts["own"][used]
         patient_n = contexts["patient_id"].to_numpy(str)[used]
-        accuracy, area = bootstrap(prediction_n, fires_n, patient_n, rng)
-        rival = [_predict(other, here) for other in rivals]
+        accuracy, area = bootstrap(own_n, fires_n, patient_n, rng)
+        rivals = [fits[used] for part, fits in verdicts.items() if part.startswith("rival")]
+        flipped = [verdicts["flipped"][used]] if "flipped" in verdicts else []
         return row | {
             "n": len(used),
             "n_patients": len(np.unique(patient_n)),
@@ -113,44 +122,42 @@ class DetectionScorer:
             "auc": area.value,
             "auc_low": area.low,
             "auc_high": area.high,
-            "baseline_balanced_accuracy": _mean([balanced_accuracy(one, fires_n) for one in rival]),
-            "baseline_auc": _mean([auc(one, fires_n) for one in rival]),
+            "baseline_balanced_accuracy": _mean(balanced_accuracy, rivals, fires_n),
+            "baseline_auc": _mean(auc, rivals, fires_n),
+            "flipped_balanced_accuracy": _mean(balanced_accuracy, flipped, fires_n),
+            "flipped_auc": _mean(auc, flipped, fires_n),
+            "purity": _purity(verdicts["own"], contexts),
+            "p": greater(own_n, fires_n, patient_n),
+            "q": NAN,
             "note": "",
         }
 
-
-def _said(row: Any) -> tuple[Said, bool] | None:
-    """What a context says and whether that is a whole report; ``None`` if nothing tells."""
-    if row.modality == Modality.TEXT:
-        return said(read_findings(row.sentence)), False
-    return None if row.findings is None else (said(tuple(row.findings)), True)
+    def _why_not(self, asked: Asked, contexts: pd.DataFrame) -> str:
+        return self.judge.can_judge(asked.label) or (
+            "" if _fires(contexts).any() else "no firing context in the score split"
+        )
 
 
-def _predict(label: Label, texts: list[tuple[Said, bool]]) -> np.ndarray:
-    concept, side, polarity = label.meaning
-    return np.array([fit(concept, side, polarity, table, whole) for table, whole in texts])
+def _fires(contexts: pd.DataFrame) -> np.ndarray:
+    return np.asarray(contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS]), dtype=bool)
 
 
-def _draw(others: list[Label], rng: np.random.Generator) -> list[Label]:
-    if len(others) <= N_BASELINE:
-        return others
-    return [others[i] for i in rng.choice(len(others), N_BASELINE, replace=False)]
-
-
-def _why_not(label: Label, fires_n: np.ndarray) -> str:
-    if not label.predicts:
-        return "the label names no finding"
+def _one_sided(fires_n: np.ndarray) -> str:
     if not fires_n.any():
         return "no firing context in the score split"
     return "no such negatives in the score split" if fires_n.all() else ""
 
 
-def _no_score(note: str) -> dict[str, Any]:
-    names = ("balanced_accuracy", "auc")
-    empty = {f"{name}{end}": _NAN for name in names for end in ("", "_low", "_high")}
-    baseline = {f"baseline_{name}": _NAN for name in names}
-    return {"n": 0, "n_patients": 0} | empty | baseline | {"note": note}
+def _purity(own_n: np.ndarray, contexts: pd.DataFrame) -> float:
+    """Share of the contexts of strongest activation that the label fits."""
+    top = np.asarray(contexts["kind"] == Kind.TOP.value, dtype=bool)
+    return float((own_n[top] >= CUT).mean()) if top.any() else NAN
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else _NAN
+def _mean(measure: Any, predictions: list[np.ndarray], fires_n: np.ndarray) -> float:
+    """Over other labels; a verdict that is missing counts as undecided."""
+    values = [measure(np.nan_to_num(one, nan=CUT / 2), fires_n) for one in predictions]
+    return float(np.mean(values)) if values else NAN
+
+
+__all__ = ["DetectionScorer", "Label"]

@@ -72,6 +72,12 @@ def import_(
     explainer: Annotated[
         str, typer.Option("--explainer", metavar="NAME", help="Name under which imported labels stand beside others.")
     ] = "imported",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="OURS=THEIRS", help="A column of the labels that has another name in the file."
+        ),
+    ] = None,
 ) -> None:
     """Take an SAE that another tool trained into a run, to index, explain and steer it; or labels for an SAE.
 
@@ -81,8 +87,9 @@ def import_(
     Examples:
       interp import --run runs/mine --from downloads/sae --site language.15 --sae theirs
       interp import --run runs/mine --sae theirs --labels labels.csv --explainer published
+      interp import --run runs/mine --sae theirs --labels labels.csv --column feature=latent_id --column label=text
     """
-    from interp.exchange import import_labels, import_sae
+    from interp.exchange import column_names, import_labels, import_sae
     from interp.run import Run
 
     if (source is None) == (labels is None):
@@ -100,5 +107,5 @@ def import_(
             typer.echo(f"note: {note}")
     elif labels is not None:
         with opened.writing("interp import"):
-            count = import_labels(opened, sae, labels, explainer)
+            count = import_labels(opened, sae, labels, explainer, column_names(column or []))
         typer.echo(f"{count} labels of explainer {explainer!r} for SAE {sae!r}")

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from radiology.llm.calls import Messages
+from radiology.llm.client import LLMClient
+from radiology.llm.questions import Question
 from radiology.metrics.entailment import Verdict
-from radiology.metrics.llm import ChatClient, Messages
 
 _ENTAILED = """You compare chest radiograph reports. You get phrases of a reference report and one statement. Decide \
 whether the statement must be true if the reference is true.
@@ -44,38 +46,51 @@ _PHRASES_SCHEMA: dict[str, Any] = {
 
 
 class LLMEntailment:
-    """Entailment judged by a language model, one call a phrase. An answer without verbatim evidence is none."""
+    """Entailment judged by a language model, one call a phrase. An answer without verbatim evidence is none.
 
-    def __init__(self, client: ChatClient) -> None:
-        self._client = client
-        self.name = f"llm {client.server.model}"
+    Args:
+        terms: of the reports.
+    """
+
+    def __init__(self, client: LLMClient, terms: str = "credentialed") -> None:
+        self._client, self._terms = client, (terms,)
+        self.name = f"llm {client.endpoint.model}"
 
     def judge(self, phrase: str, premises: Sequence[str]) -> Verdict:
         if not premises:
             return Verdict(False)
         data = json.dumps({"reference": list(premises), "statement": phrase}, ensure_ascii=False)
-        verdict = self._client.ask(
-            _messages(_ENTAILED, data), _ENTAILED_SCHEMA, lambda answer: _verdict(answer, premises), "entailment"
+        question = Question(
+            _messages(_ENTAILED, data),
+            _ENTAILED_SCHEMA,
+            lambda answer: _verdict(answer, premises),
+            "entailment",
+            terms=self._terms,
         )
+        verdict = self._client.ask(question).value
         return Verdict(False, failed=True) if verdict is None else verdict
 
 
 class LLMPhrases:
-    """Reports cut into phrases by a language model. ``failures`` counts reports without a usable answer."""
+    """Reports cut into phrases by a language model. ``failures`` counts reports without a usable answer.
 
-    def __init__(self, client: ChatClient) -> None:
-        self._client = client
+    Args:
+        terms: of the reports.
+    """
+
+    def __init__(self, client: LLMClient, terms: str = "credentialed") -> None:
+        self._client, self._terms = client, (terms,)
         self._lock = threading.Lock()
-        self.name = f"llm {client.server.model}"
+        self.name = f"llm {client.endpoint.model}"
         self.failures = 0
 
     def split(self, text: str) -> list[str] | None:
         """The phrases of a report, ``None`` if no usable answer came; an empty report has none."""
         if not text.strip():
             return []
-        phrases = self._client.ask(
-            _messages(_PHRASES, json.dumps({"report": text}, ensure_ascii=False)), _PHRASES_SCHEMA, _phrases, "phrases"
-        )
+        messages = _messages(_PHRASES, json.dumps({"report": text}, ensure_ascii=False))
+        question = Question(messages, _PHRASES_SCHEMA, _phrases, "phrases", terms=self._terms)
+        phrases = self._client.ask(question).value
         if phrases is None:
             with self._lock:
                 self.failures += 1

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from autointerp.exchange import export_delphi, export_neuronpedia, import_explanations
@@ -63,6 +64,39 @@ def test_delphi_labels_come_back(run: Path, tmp_path: Path) -> None:
     ]
     assert back.loc[2, "side"] == "left"
     assert back.loc[8, "polarity"] == "none"
+
+
+@pytest.mark.parametrize("tool", ["delphi", "neuronpedia"])
+def test_a_round_trip_loses_nothing(run: Path, tmp_path: Path, tool: str) -> None:
+    if tool == "delphi":
+        export_delphi(run, "main", tmp_path / "out", hookpoint="h")
+        path = tmp_path / "out"
+    else:
+        export_neuronpedia(run, "main", tmp_path / "out", model_id="m", source="s")
+        path = tmp_path / "out" / "explanations.jsonl"
+    import_explanations(run, "main", path, "back")
+    table = read_frame(labels_folder(run, "main") / EXPLANATIONS_FILE)
+    ours, back = (
+        table[table["explainer"] == name].drop(columns="explainer").reset_index(drop=True)
+        for name in ("contrast", "back")
+    )
+    pd.testing.assert_frame_equal(ours, back)
+
+
+def test_a_label_that_was_changed_elsewhere_wins(run: Path, tmp_path: Path) -> None:
+    export_delphi(run, "main", tmp_path / "out", hookpoint="h")
+    (tmp_path / "out" / "h_latent0.txt").write_text(json.dumps("small pneumothorax"))
+    back = import_explanations(run, "main", tmp_path / "out", "theirs").set_index("feature")
+    assert back.loc[0, ["label", "concept", "polarity"]].tolist() == ["small pneumothorax", "pneumothorax", "present"]
+
+
+def test_columns_may_have_any_name(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text('latent_id,label,text\n0,7,"no pneumothorax"\n')
+    back = import_explanations(run, "main", path, "theirs", {"feature": "latent_id", "label": "text"})
+    assert back.iloc[0][["feature", "concept", "polarity"]].tolist() == [0, "pneumothorax", "absent"]
+    with pytest.raises(InputError, match="colour"):
+        import_explanations(run, "main", path, "theirs", {"colour": "text"})
 
 
 def test_imported_labels_stand_beside_others_and_can_be_scored(run: Path, tmp_path: Path) -> None:

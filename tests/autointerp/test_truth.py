@@ -47,6 +47,22 @@ def test_shares() -> None:
     assert found.table["feature"].tolist() == [0, 1, 2, 3]
 
 
+def test_features_of_several_factors_are_counted_apart() -> None:
+    labels = pd.DataFrame([label(0, "cardiomegaly", polarity="absent"), label(1, "pacemaker"), label(2, None)])
+    detectors = pd.DataFrame(
+        {
+            "feature": [0, 1, 2],
+            "key": ["cardiomegaly", "central_line", "pacemaker"],
+            "polarity": ["absent", "present", "present"],
+            "others": [[], ["pacemaker"], ["central_line"]],
+            "auroc": [0.99, 0.95, 0.95],
+        }
+    )
+    found = agreement(labels, detectors)
+    assert (found.n_features, found.right_polarity) == (1, 1.0)
+    assert (found.n_several, found.names_one) == (2, 0.5)
+
+
 def test_unlabelled_features_count_as_not_right() -> None:
     detectors = pd.DataFrame({"feature": [5], "key": ["pacemaker"], "auroc": [0.95]})
     found = agreement(pd.DataFrame([label(0, "pacemaker")]), detectors)

@@ -20,7 +20,7 @@ from interp.problems import Sides, Source
 from interp.run import Run
 from interp.token_sets import before_mention, frontal_tokens, last_prompt_tokens, report_sentences
 from interp.truth import summarise, truth_table
-from interp.truth_detectors import detectors
+from interp.truth_detectors import _Areas, detectors
 from sae import MatryoshkaSAE, SAEConfig
 
 WIDTH, PATCHES, STUDIES = 6, 4, 60
@@ -144,8 +144,34 @@ def test_without_a_control_its_columns_are_empty(planted: Path) -> None:
 
 def test_known_detectors(planted: Path) -> None:
     assert detectors(StudyIndex.read(planted), ["cardiomegaly"], Sides(STUDIES, source(planted))) == [
-        {"feature": 0, "key": "cardiomegaly", "auroc": 1.0}
+        {"feature": 0, "key": "cardiomegaly", "polarity": "present", "auroc": 1.0, "others": []}
     ]
+
+
+def areas() -> _Areas:
+    """400 studies; features: left effusion, effusion of either side, effusion or a pacemaker, no effusion."""
+    rng = np.random.default_rng(0)
+    left, right, pacemaker = (rng.random(400) < share for share in (0.2, 0.05, 0.2))
+    labels = np.stack([left, right, pacemaker], axis=1).astype(float)
+    either = left | right
+    scores = np.stack([left, either, 2.0 * either + pacemaker, ~either], axis=1) + 0.01 * rng.random((400, 4))
+    return _Areas(scores, labels, ["pleural_effusion:left", "pleural_effusion:right", "pacemaker"])
+
+
+def test_a_side_must_be_told_from_the_other_side() -> None:
+    everyone = np.ones(400, dtype=bool)
+    table = areas()
+    both = table.all_areas(everyone)
+    assert both[1, 0] > 0.9  # few have it on the right only, so the left seems to be known
+    assert table.tells_side(0, 0, everyone, 1.0) == 1.0
+    assert table.tells_side(1, 0, everyone, 1.0) < 0.7
+    assert table.tells_side(2, 2, everyone, 1.0) == 1.0  # no side, nothing to tell
+
+
+def test_what_a_feature_detects_besides_is_told() -> None:
+    everyone = np.ones(400, dtype=bool)
+    assert areas().others(2, 0, everyone, 0.9) == ["pacemaker"]
+    assert areas().others(0, 0, everyone, 0.9) == []
 
 
 def test_pooling_is_the_same_as_by_hand(planted: Path) -> None:
