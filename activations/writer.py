@@ -87,10 +87,8 @@ class StoreWriter:
     @property
     def rows(self) -> int:
         """Rows written by this writer, those in hand included."""
-        in_hand = [self._shard] if self._shard else []
-        if self._leaving:
-            in_hand.append(self._leaving[0])
-        return sum(shard.rows for shard in (*self._shards, *in_hand))
+        in_hand = (self._leaving[0] if self._leaving else None, self._shard)
+        return sum(shard.rows for shard in self._shards) + sum(shard.rows for shard in in_hand if shard)
 
     @property
     def studies_done(self) -> int:
