@@ -47,7 +47,7 @@ class StudyPictures:
             return None
         if study not in self._known:
             columns = list(self._columns.values())
-            table = pq.read_table(self._path, columns, filters=[("study", "=", study)])
+            table = pq.read_table(self._path, columns=columns, filters=[("study", "=", study)])
             self._known[study] = table.to_pylist()[0]
         data = self._known[study][self._columns[image]]
         if not data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,7 +49,8 @@ def test_the_opposite_polarity_stands_beside_the_score(explained_run) -> None:
     rows = rows_of(DetectionScorer(), explained_run, NO_EFFUSION, ABSENT, OTHER)
     for kind in ("other_polarity", "hard_negative", "random_negative"):
         assert rows[kind]["balanced_accuracy"] > 0.9
-        assert rows[kind]["flipped_balanced_accuracy"] < 0.5
+        assert rows[kind]["flipped_balanced_accuracy"] <= 0.5  # fits none of the firing, and few or none of the others
+    assert rows["other_polarity"]["flipped_balanced_accuracy"] < 0.1
     swapped = rows_of(DetectionScorer(), explained_run, NO_EFFUSION, PRESENT, OTHER)
     assert swapped["other_polarity"]["flipped_auc"] == rows["other_polarity"]["auc"]
     assert rows["hard_negative"]["purity"] == 1.0
@@ -100,7 +102,7 @@ def test_a_sentence_encoder_is_blind_to_negation(explained_run) -> None:
     assert rows["random_negative"]["flipped_auc"] > 0.8  # the opposite passes just as well
     rules = rows_of(DetectionScorer(), explained_run, NO_EFFUSION, ABSENT, OTHER)
     assert rows["other_polarity"]["auc"] < rules["other_polarity"]["auc"]
-    assert rows["random_negative"]["model"] == "all-MiniLM-L6-v2"
+    assert rows["random_negative"]["model"] == "all-MiniLM-L6-v2 (mean pooling)"
 
 
 def test_many_features_are_corrected_together(explained_run, tmp_path) -> None:
@@ -207,8 +209,9 @@ def test_bad_judges_are_named(explained_run, server: FakeLLM) -> None:
 
 
 def test_scores_of_several_scorers_stand_side_by_side(explained_run, tmp_path) -> None:
-    before = read_frame(labels_folder(explained_run.run_dir, "main") / SCORES_FILE)
-    score_features(explained_run.run_dir, "main", FuzzingScorer(), features=[NO_EFFUSION])
-    after = read_frame(labels_folder(explained_run.run_dir, "main") / SCORES_FILE)
+    run = shutil.copytree(explained_run.run_dir, tmp_path / "run")
+    before = read_frame(labels_folder(run, "main") / SCORES_FILE)
+    score_features(run, "main", FuzzingScorer(), features=[NO_EFFUSION])
+    after = read_frame(labels_folder(run, "main") / SCORES_FILE)
     assert set(after["scorer"]) == {"detection", "fuzzing"}
     pd.testing.assert_frame_equal(after[after["scorer"] == "detection"].reset_index(drop=True), before)
