@@ -66,7 +66,8 @@ def ours(url: str, concurrency: int, n: int) -> float:
             ["top"] * (SHOWN // 2) + ["quantile"] * (SHOWN // 2) + ["hard_negative", "random_negative"] * (SHOWN // 2)
         )
         row = {"split": "explain", "modality": "text", "role": "report", "findings": None, "study": 0}
-        row |= {"sentence": " ".join(SENTENCE), "tokens": SENTENCE, "activation": 1.0 + feature}
+        words = [f"Film{feature}", *SENTENCE[1:]]  # no two prompts are the same: what was asked is not asked again
+        row |= {"sentence": " ".join(words), "tokens": words, "activation": 1.0 + feature}
         values = [0.0] * 4 + [1.0 + feature] + [0.0] * 3
         contexts = pd.DataFrame([row | {"kind": kind, "activations": values} for kind in kinds])
         record = {"feature": feature, "image_share": 0.0, "dead": False, "max_activation": 2.0 + 2 * feature}
@@ -80,6 +81,8 @@ def ours(url: str, concurrency: int, n: int) -> float:
             begin = time.perf_counter()
             labels = [one.label for one in LLMExplainer(client, {}).explain_all(evidences)]
             seconds = time.perf_counter() - begin
+        calls = (Path(folder) / "calls.jsonl").read_text().splitlines()
+    assert len(calls) == n + 1
     assert labels == ["no pleural effusion"] * n
     return seconds
 

@@ -110,13 +110,15 @@ def modality_line(evidence: FeatureEvidence) -> str:
 
 def shown_contexts(evidence: FeatureEvidence, n: int) -> tuple[list[Any], list[Any]]:
     """Up to n firing contexts, from the strongest to the weakest, and n quiet ones, at least half of them hard."""
-    kinds = evidence.contexts["kind"]
-    firing = evidence.contexts[kinds.isin([kind.value for kind in POSITIVE_KINDS])]
-    random = evidence.contexts[kinds == Kind.RANDOM_NEGATIVE.value]
-    hard = evidence.contexts[~kinds.isin([kind.value for kind in (*POSITIVE_KINDS, Kind.RANDOM_NEGATIVE)])]
+    kinds = evidence.contexts["kind"].to_numpy(dtype=object)
+    fires = np.isin(kinds, [kind.value for kind in POSITIVE_KINDS])
+    at_random = kinds == Kind.RANDOM_NEGATIVE.value
+    random, hard = np.flatnonzero(at_random), np.flatnonzero(~fires & ~at_random)
     n_random = min(len(random), max(n // 2, n - len(hard)))
-    quiet = pd.concat([_spread(hard, n - n_random), _spread(random, n_random)])
-    return list(_spread(firing, n).itertuples()), list(quiet.itertuples())
+    firing = _spread(np.flatnonzero(fires), n)
+    quiet = [*_spread(hard, n - n_random), *_spread(random, n_random)]
+    rows = list(evidence.contexts.iloc[[*firing, *quiet]].itertuples())
+    return rows[: len(firing)], rows[len(firing) :]
 
 
 def context(row: Any, evidence: FeatureEvidence) -> dict[str, Any]:
@@ -166,6 +168,6 @@ def _line(row: Any) -> str:
     return f"image; report: {'; '.join(findings) or 'unknown'}"
 
 
-def _spread(contexts: pd.DataFrame, n: int) -> pd.DataFrame:
-    picked = np.unique(np.linspace(0, len(contexts) - 1, min(n, len(contexts))).round().astype(int))
-    return contexts.iloc[picked] if len(contexts) and n > 0 else contexts.iloc[:0]
+def _spread(places: np.ndarray, n: int) -> np.ndarray:
+    """Up to n of the places, evenly spread."""
+    return places[np.unique(np.linspace(0, len(places) - 1, min(n, len(places))).round().astype(int))]

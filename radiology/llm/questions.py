@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -92,8 +93,12 @@ def json_in(text: str) -> Any:
     return json.loads(text[start : end + 1])
 
 
+@cache
 def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a pydantic model for structured output: all fields required, no others, no references."""
+    """The JSON schema of a pydantic model for structured output: all fields required, no others, no references.
+
+    It is made once a model; do not change it.
+    """
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     strict: dict[str, Any] = _strict(schema, definitions)
