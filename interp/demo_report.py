@@ -28,9 +28,12 @@ def print_report(run: Run, sae: str = "main") -> None:
     out.print(cached_table(run))
     for made in evaluation_tables(evaluations, str(run.path)):
         out.print(made)
+    out.print()
     out.print(labels_table(run, sae))
+    out.print()
     for line in tables.score_lines(run.require(f"score:{sae}").summary):
         out.print(line)
+    out.print()
     out.print(tables.steering_table(steering_summaries(run, sae)))
     out.print(f"Dashboard: {run.dashboard_path}")
 

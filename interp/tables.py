@@ -59,26 +59,24 @@ def span(row: Mapping[str, Any], value: str, low: str, high: str) -> str:
 
 _NEGATIVES = {
     "hard_negative": "hard negatives",
+    "other_polarity": "  same finding, other polarity",
+    "nearest_text": "  nearest text",
+    "co_firing": "  same features firing",
     "random_negative": "random negatives",
-    "other_polarity": "  of the hard ones, same finding with other polarity",
-    "nearest_text": "  of the hard ones, nearest text",
-    "co_firing": "  of the hard ones, same features firing",
 }
 
 
 def score_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What the score stage came to, in sentences."""
+    """What the score stage came to, in sentences and a small table."""
     lines = [
         f"{summary['labels_scored']} labels scored by {summary.get('scorer', 'detection')}; "
-        f"{summary['labels_not_scored']} name nothing that can be scored"
+        f"{summary['labels_not_scored']} name nothing that can be scored",
+        f"{'mean balanced accuracy on':32}{'label':>8}{'other labels':>16}{'opposite polarity':>20}",
     ]
-    for kind, means in summary["means"].items():
-        flipped = means.get("flipped_balanced_accuracy")
-        opposite = "" if flipped is None or flipped != flipped else f", opposite polarity {number(flipped, 2)}"
-        lines.append(
-            f"{_NEGATIVES.get(kind, kind)}: balanced accuracy {number(means['balanced_accuracy'], 2)} "
-            f"(other labels on the same contexts {number(means['baseline_balanced_accuracy'], 2)}{opposite})"
-        )
+    for kind in sorted(summary["means"], key=[*_NEGATIVES, *summary["means"]].index):
+        means = summary["means"][kind]
+        values = [number(means.get(f"{which}balanced_accuracy"), 2) for which in ("", "baseline_", "flipped_")]
+        lines.append(f"{_NEGATIVES.get(kind, kind):32}{values[0]:>8}{values[1]:>16}{values[2]:>20}")
     if summary.get("beyond_chance") is not None:
         lines.append(f"{summary['beyond_chance']} labels beat chance against hard negatives (false discovery rate 5 %)")
     if summary.get("failures"):

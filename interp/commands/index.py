@@ -44,9 +44,9 @@ def index(
 ) -> None:
     """Make the feature table: where each feature fires, how much, with which others, and in which contexts.
 
-    Streams over the store once; memory does not grow with it. Contexts are image patches and sentences where the
-    feature fires most, over its whole range, and not at all: hard negatives (the same finding with another polarity,
-    nearly the same text, features that usually fire together with it) and random ones. The patients that explain a
+    Streams over the store once; memory grows with it by some 60 bytes a row. Contexts are image patches and sentences
+    where the feature fires most, over its whole range, and not at all: hard negatives (the same finding with another
+    polarity, nearly the same text, features that usually fire with it) and random ones. The patients that explain a
     feature are never those that score its label. Stopped or killed, it goes on where it was, with any number of
     processes.
 
