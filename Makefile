@@ -4,8 +4,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 WEIGHTS := $(VENV)/.weights
 BIN := $(VENV)/bin
-# One process a core, each with one thread; a file's tests stay together, since they share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# One process a core (four at most), each with one thread; a file's tests stay together, since they share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 PACKAGES := activations autointerp dashboards interp radiology sae steering
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 demo` chooses another one.
