@@ -95,9 +95,14 @@ class _Digests:
         self._last = self._worker.submit(self._add, columns)
 
     def close(self) -> dict[str, str]:
+        """Path → digest of all its rows."""
         self._worker.shutdown()
         self._wait()
         return {path: _told(digest) for path, digest in self._digests.items()}
+
+    def discard(self) -> None:
+        """End the thread, whatever came of its work."""
+        self._worker.shutdown()
 
     def _add(self, columns: Mapping[str, np.ndarray]) -> None:
         for path, values in columns.items():
@@ -182,7 +187,7 @@ class ShardFile:
 
     def discard(self) -> None:
         """Drop the shard in hand. Never raises: it is called while another error is on its way."""
-        self._digests.close()
+        self._digests.discard()
         with suppress(OSError, RuntimeError):
             self._file.close()
         with suppress(OSError):

@@ -20,9 +20,10 @@ DEPTH = 4
 class WriteBehind:
     """Hands studies to a :class:`StoreWriter` in one thread, in the order in which they are added.
 
-    Number format, norms, HDF5, checksum and fsync are that thread's work. :meth:`add` only copies the rows into memory
-    of their own (from a GPU without waiting for it), so the model may overwrite its buffers afterwards. It waits if
-    ``depth`` batches are not yet written, and :attr:`waited` tells for how long in all.
+    Number format, norms and HDF5 are that thread's work; for checksum and fsync the writer has a thread of its own.
+    :meth:`add` only copies the rows into memory of their own (from a GPU without waiting for it), so the model may
+    overwrite its buffers afterwards. It waits if ``depth`` batches are not yet written, and :attr:`waited` tells how long
+    in all.
 
     It holds at most ``depth + 2`` batches of kept rows in the model's number format: one being copied, ``depth``
     waiting, one being written. To that comes what the writer holds: two studies as stored, and less than one chunk
