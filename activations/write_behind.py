@@ -22,8 +22,8 @@ class WriteBehind:
 
     Number format, norms and HDF5 are that thread's work; for checksum and fsync the writer has a thread of its own.
     :meth:`add` only copies the rows into memory of their own (from a GPU without waiting for it), so the model may
-    overwrite its buffers afterwards. It waits if ``depth`` batches are not yet written, and :attr:`waited` tells how long
-    in all.
+    overwrite its buffers afterwards. It waits if ``depth`` batches are not yet written, and :attr:`waited` says how
+    long in all.
 
     It holds at most ``depth + 2`` batches of kept rows in the model's number format: one being copied, ``depth``
     waiting, one being written. To that comes what the writer holds: two studies as stored, and less than one chunk
