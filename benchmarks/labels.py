@@ -4,8 +4,8 @@ Run: python benchmarks/labels.py --run DIR [--studies phantom:n=640,seed=2] [--l
 
 Without a run in DIR one is made: phantoms are cached at language.2, an SAE is trained, evaluated and indexed (some five
 minutes on two cores). A feature is known if its largest activation on the frontal image tells one factor from its
-absence with AUROC ≥ .9 on both halves of the patients, and no other factor (interp/truth_detectors.py). Labels are made
-from the explain split, scores from the score split.
+absence with AUROC ≥ .9 on both halves of the patients, and no other factor (interp/evaluation/truth_detectors.py).
+Labels are made from the explain split, scores from the score split.
 
 - contrast: our offline explainer.
 - recipe of delphi, offline: the same contexts without what delphi does not look at: the strongest ones against random

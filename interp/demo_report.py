@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from interp import tables
-from interp.evaluation_tables import evaluation_tables
+from interp.evaluation.tables import evaluation_tables
 from interp.stages.steer import STAGE as STEER
 
 if TYPE_CHECKING:

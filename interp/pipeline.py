@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from interp.control import make_control
 from interp.demo import DemoConfig
+from interp.evaluation.control import make_control
 from interp.run import Run
 from interp.stages.base import Work
 from interp.stages.cache import cache

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from activations import ActivationStore, StudyIndex
-from interp.pooling import Pooled, TokenCodes, encode_rows, pool
-from interp.token_sets import Sentences, before_mention, frontal_tokens, last_prompt_tokens, report_sentences
+from interp.evaluation.pooling import Pooled, TokenCodes, encode_rows, pool
+from interp.evaluation.token_sets import Sentences, before_mention, frontal_tokens, last_prompt_tokens, report_sentences
 from sae.model import MatryoshkaSAE
 
 #: Token sets in the order of the table: name → pooling. ``image`` is the one that is summed up.

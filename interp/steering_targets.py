@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interp.pooling import encode_rows, pool
+from interp.evaluation.pooling import encode_rows, pool
+from interp.evaluation.token_sets import frontal_tokens
 from interp.run import Run
-from interp.token_sets import frontal_tokens
 from radiology.errors import InputError
 from sae.evaluation import auroc_per_feature
 

@@ -1,7 +1,7 @@
 """Steering: change what a feature does while a report is written, and prove what that did.
 
 Names are loaded on first use, so that importing the package costs nothing. Causal tracing is imported from its module:
-``from steering.trace import trace``.
+``from steering.tracing.trace import trace``.
 """
 
 from __future__ import annotations
@@ -10,50 +10,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steering.apply import Applied, steer
-    from steering.controls import Controls
-    from steering.design import Experiment
-    from steering.directions import decoder_direction, difference_of_means, group_direction, random_direction
     from steering.errors import SteeringError
-    from steering.experiment import run_experiment
-    from steering.kinds import Ablate, Add, Clamp, Floor, Scale
-    from steering.pairs import phantom_pairs
-    from steering.proof import Proof
+    from steering.experiments.controls import Controls
+    from steering.experiments.design import Experiment
+    from steering.experiments.experiment import run_experiment
+    from steering.experiments.recipes import firing_rates, map_experiment
+    from steering.interventions.apply import Applied, steer
+    from steering.interventions.directions import (
+        decoder_direction,
+        difference_of_means,
+        group_direction,
+        random_direction,
+    )
+    from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+    from steering.interventions.proof import Proof
+    from steering.interventions.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
+    from steering.interventions.spec_json import spec_from_json, spec_to_json
     from steering.reading import Reading
-    from steering.recipes import firing_rates, map_experiment
-    from steering.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
-    from steering.spec_json import spec_from_json, spec_to_json
-    from steering.trace import trace_to_parquet
+    from steering.tracing.pairs import phantom_pairs
+    from steering.tracing.trace import trace_to_parquet
 
 _HOME = {
-    "Ablate": "steering.kinds",
-    "Add": "steering.kinds",
-    "Applied": "steering.apply",
-    "Clamp": "steering.kinds",
-    "Controls": "steering.controls",
-    "Direction": "steering.spec",
-    "Experiment": "steering.design",
-    "Floor": "steering.kinds",
-    "Gate": "steering.spec",
-    "Intervention": "steering.spec",
-    "Proof": "steering.proof",
+    "Ablate": "steering.interventions.kinds",
+    "Add": "steering.interventions.kinds",
+    "Applied": "steering.interventions.apply",
+    "Clamp": "steering.interventions.kinds",
+    "Controls": "steering.experiments.controls",
+    "Direction": "steering.interventions.spec",
+    "Experiment": "steering.experiments.design",
+    "Floor": "steering.interventions.kinds",
+    "Gate": "steering.interventions.spec",
+    "Intervention": "steering.interventions.spec",
+    "Proof": "steering.interventions.proof",
     "Reading": "steering.reading",
-    "firing_rates": "steering.recipes",
-    "map_experiment": "steering.recipes",
-    "Scale": "steering.kinds",
+    "firing_rates": "steering.experiments.recipes",
+    "map_experiment": "steering.experiments.recipes",
+    "Scale": "steering.interventions.kinds",
     "SteeringError": "steering.errors",
-    "SteeringSpec": "steering.spec",
-    "Tokens": "steering.spec",
-    "decoder_direction": "steering.directions",
-    "difference_of_means": "steering.directions",
-    "group_direction": "steering.directions",
-    "phantom_pairs": "steering.pairs",
-    "random_direction": "steering.directions",
-    "run_experiment": "steering.experiment",
-    "spec_from_json": "steering.spec_json",
-    "spec_to_json": "steering.spec_json",
-    "steer": "steering.apply",
-    "trace_to_parquet": "steering.trace",
+    "SteeringSpec": "steering.interventions.spec",
+    "Tokens": "steering.interventions.spec",
+    "decoder_direction": "steering.interventions.directions",
+    "difference_of_means": "steering.interventions.directions",
+    "group_direction": "steering.interventions.directions",
+    "phantom_pairs": "steering.tracing.pairs",
+    "random_direction": "steering.interventions.directions",
+    "run_experiment": "steering.experiments.experiment",
+    "spec_from_json": "steering.interventions.spec_json",
+    "spec_to_json": "steering.interventions.spec_json",
+    "steer": "steering.interventions.apply",
+    "trace_to_parquet": "steering.tracing.trace",
 }
 
 __all__ = [

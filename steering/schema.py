@@ -28,7 +28,7 @@ GENERATION_COLUMNS: dict[str, str] = {
     "findings": "str",  # JSON object: finding key → present / absent / uncertain
     "finished": "bool",  # False: stopped by the token limit
     "tokens": "int64",  # tokens written
-    "proof": "str",  # JSON object of steering.proof.Proof for this study; "{}" where nothing was steered
+    "proof": "str",  # JSON object of steering.interventions.proof.Proof for this study; "{}" where nothing was steered
 }
 
 #: ``effects.parquet``: one row a condition × control draw × strength. Rates are in [0, 1], NaN where n is 0.

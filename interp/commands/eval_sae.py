@@ -71,10 +71,10 @@ def eval_sae(
       interp eval-sae --run runs/mine --finding cardiomegaly --finding pacemaker
       interp eval-sae --run runs/mine --sae main-s0 --seeds-of main-s1 --seeds-of main-s2
     """
-    from interp.control import make_control as control
-    from interp.evaluation_tables import print_evaluation
+    from interp.evaluation.control import make_control as control
+    from interp.evaluation.stability import other_seeds
+    from interp.evaluation.tables import print_evaluation
     from interp.run import Run
-    from interp.stability import other_seeds
     from interp.stages.eval_sae import EvalSAEConfig, discard_older, eval_sae
 
     opened = Run.open(run)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interp.control import control_of
+from interp.evaluation.control import control_of
+from interp.evaluation.stability import require_comparable, seeds_command
 from interp.files import write_text
 from interp.plain import later, plain
 from interp.progress import Progress
 from interp.run import Run, StageResult
-from interp.stability import require_comparable, seeds_command
 from interp.stages.base import Work
 from radiology.errors import InputError
 
@@ -81,7 +81,7 @@ def eval_sae(run: Run, config: EvalSAEConfig, work: Work) -> StageResult:
 
 
 def _require_alike(run: Run, control: Run, stage: str) -> None:
-    from interp.control import control_cache_config
+    from interp.evaluation.control import control_cache_config
 
     wanted = {stage: run.config_of(stage), "cache": plain(control_cache_config(run))}
     for name, config in wanted.items():
@@ -95,11 +95,11 @@ def _require_alike(run: Run, control: Run, stage: str) -> None:
 
 
 def _evaluate(run: Run, control: Run | None, config: EvalSAEConfig, progress: Progress) -> Mapping[str, Any]:
-    from interp import evaluation
+    from interp.evaluation import evaluate
 
-    asked = evaluation.Asked(run, config, progress)
+    asked = evaluate.Asked(run, config, progress)
     stored = asked.on_stored_tokens()
-    there = None if control is None else evaluation.Asked(control, config, progress).on_stored_tokens()
+    there = None if control is None else evaluate.Asked(control, config, progress).on_stored_tokens()
     quality = stored.reconstruction | asked.loss()
     content = {
         "kind": KIND,
@@ -117,9 +117,9 @@ def _evaluate(run: Run, control: Run | None, config: EvalSAEConfig, progress: Pr
         },
         "reconstruction": quality,
         "reports": asked.reports(),
-        "control": None if control is None or there is None else evaluation.control_section(control, there),
+        "control": None if control is None or there is None else evaluate.control_section(control, there),
         "control_command": None if control is not None else control_command("RUN", config.name),
-        "stability": stored.stability if there is None else evaluation.beside(stored.stability, there.stability),
+        "stability": stored.stability if there is None else evaluate.beside(stored.stability, there.stability),
         "stability_command": None if config.seeds_of else seeds_command("RUN", config.name),
         **asked.concepts(control),
     }

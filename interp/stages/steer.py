@@ -111,7 +111,7 @@ def build_experiment(run: Run, config: SteerConfig) -> Experiment:
         InputError: a feature that does not exist or never fires on the image tokens that are to be steered.
     """
     from steering import Add, Clamp, Controls, Experiment, Tokens
-    from steering.targets import build_spec
+    from steering.interventions.targets import build_spec
 
     rows = run.features_of(config.name)
     used = sorted({number for numbers in config.groups.values() for number in numbers})

@@ -60,9 +60,9 @@ def trace(run: Run, config: TraceConfig, work: Work) -> StageResult:
 
 
 def _trace(run: Run, config: TraceConfig, progress: Progress) -> Mapping[str, Any]:
-    from steering.pairs import phantom_pairs
-    from steering.trace import trace as causal_map
-    from steering.trace import trace_to_parquet
+    from steering.tracing.pairs import phantom_pairs
+    from steering.tracing.trace import trace as causal_map
+    from steering.tracing.trace import trace_to_parquet
 
     model = run.model
     if not model.writes or not model.image_size:

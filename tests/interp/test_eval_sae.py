@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from interp.cli import app
-from interp.evaluation_tables import evaluation_tables
+from interp.evaluation.stability import differing, other_seeds
+from interp.evaluation.tables import evaluation_tables
 from interp.plain import plain
 from interp.progress import Reporter
 from interp.run import Run
-from interp.stability import differing, other_seeds
 from interp.stages.base import Work
 from interp.stages.eval_sae import EvalSAEConfig, discard_older, eval_sae
 from interp.stages.train_sae import train_sae

@@ -8,8 +8,8 @@ import torch
 from activations import open_model
 from activations.models.base import ReportModel
 from activations.roles import Role, parse_roles
-from interp.fidelity import loss_recovered, with_report
-from interp.splicing import Place
+from interp.evaluation.fidelity import loss_recovered, with_report
+from interp.evaluation.splicing import Place
 from radiology.phantom.cases import phantom_studies
 from radiology.study import Study
 from sae import MatryoshkaSAE, SAEConfig

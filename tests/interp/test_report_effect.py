@@ -9,8 +9,8 @@ import torch
 
 from activations import open_model
 from activations.roles import parse_roles
-from interp.report_effect import agreement, present, report_effect
-from interp.splicing import Place
+from interp.evaluation.report_effect import agreement, present, report_effect
+from interp.evaluation.splicing import Place
 from radiology.phantom.cases import phantom_studies
 from sae import MatryoshkaSAE, SAEConfig
 

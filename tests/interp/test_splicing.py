@@ -9,8 +9,8 @@ from activations import open_model
 from activations.hooks import capture
 from activations.models.base import ModelInputs, ReportModel
 from activations.roles import Role
-from interp.fidelity import with_report
-from interp.splicing import Place, mean_of, mean_residual, random_error, replacing
+from interp.evaluation.fidelity import with_report
+from interp.evaluation.splicing import Place, mean_of, mean_residual, random_error, replacing
 from radiology.phantom.cases import phantom_studies
 
 SITE = "language.2"

@@ -15,12 +15,12 @@ from activations.manifest import StoreConfig
 from activations.roles import Role, TokenTable
 from activations.studies_table import StudyIndex, patient_share
 from activations.writer import StoreWriter, StudyRows
-from interp.pooling import encode_rows, pool
+from interp.evaluation.pooling import encode_rows, pool
+from interp.evaluation.token_sets import before_mention, frontal_tokens, last_prompt_tokens, report_sentences
+from interp.evaluation.truth import summarise, truth_table
+from interp.evaluation.truth_detectors import _Areas, detectors
 from interp.problems import Sides, Source
 from interp.run import Run
-from interp.token_sets import before_mention, frontal_tokens, last_prompt_tokens, report_sentences
-from interp.truth import summarise, truth_table
-from interp.truth_detectors import _Areas, detectors
 from sae import MatryoshkaSAE, SAEConfig
 
 WIDTH, PATCHES, STUDIES = 6, 4, 60

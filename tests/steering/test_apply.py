@@ -9,10 +9,10 @@ import torch
 from activations.hooks import capture
 from activations.models.base import ModelInputs
 from activations.roles import Role, TokenTable
-from steering.apply import moved, steer
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp, Floor, Scale
-from steering.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
+from steering.interventions.apply import moved, steer
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+from steering.interventions.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
 
 TOPS = dict.fromkeys(range(64), 6.0)
 KINDS = [Add(0.5), Add(-1.5), Clamp(1.0), Floor(0.7), Scale(3.0), Ablate(), Add(0.3, unit="residual_norm")]

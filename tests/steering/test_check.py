@@ -6,11 +6,11 @@ import torch
 
 from sae.config import SAEConfig
 from sae.model import MatryoshkaSAE
-from steering.apply import steer
-from steering.check import check_spec
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add
-from steering.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
+from steering.interventions.apply import steer
+from steering.interventions.check import check_spec
+from steering.interventions.kinds import Ablate, Add
+from steering.interventions.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
 
 
 def spec(site="language.1", feature=5, **options):

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from steering.controls import Controls, control_specs
 from steering.errors import SteeringError
-from steering.kinds import Add, Clamp
-from steering.spec import Direction, Intervention, SteeringSpec
+from steering.experiments.controls import Controls, control_specs
+from steering.interventions.kinds import Add, Clamp
+from steering.interventions.spec import Direction, Intervention, SteeringSpec
 
 SPEC = SteeringSpec("language.1", (Intervention(Clamp(1.0), (5, 9), max_activations=(2.0, 3.0)),))
 RATES = np.linspace(0.01, 0.5, 64)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from steering.controls import Controls
-from steering.design import Experiment, arms_of, at_strength
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp
-from steering.spec import Intervention, SteeringSpec
+from steering.experiments.controls import Controls
+from steering.experiments.design import Experiment, arms_of, at_strength
+from steering.interventions.kinds import Ablate, Add, Clamp
+from steering.interventions.spec import Intervention, SteeringSpec
 
 ADD = SteeringSpec("language.1", (Intervention(Add(0.5), (5,), max_activations=(2.0,)),))
 ABLATE = SteeringSpec("language.1", (Intervention(Ablate(), (5,)),))

@@ -6,7 +6,8 @@ import torch
 
 from sae.config import SAEConfig
 from sae.model import MatryoshkaSAE
-from steering.directions import (
+from steering.errors import SteeringError
+from steering.interventions.directions import (
     PARALLEL,
     decoder_direction,
     difference_of_means,
@@ -14,7 +15,6 @@ from steering.directions import (
     group_direction,
     random_direction,
 )
-from steering.errors import SteeringError
 
 
 def test_decoder_and_group_directions(sae):

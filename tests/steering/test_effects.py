@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from steering.design import Experiment
-from steering.effects import effects_table, repetition
 from steering.errors import SteeringError
-from steering.kinds import Add
+from steering.experiments.design import Experiment
+from steering.experiments.effects import effects_table, repetition
+from steering.interventions.kinds import Add
+from steering.interventions.spec import Intervention, SteeringSpec
 from steering.schema import GENERATION_COLUMNS
-from steering.spec import Intervention, SteeringSpec
 from steering.tables import table_of
 
 SPEC = SteeringSpec("language.1", (Intervention(Add(1.0), (5,), max_activations=(3.0,)),))

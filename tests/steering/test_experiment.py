@@ -8,13 +8,13 @@ import pytest
 
 from sae.config import SAEConfig
 from sae.model import MatryoshkaSAE
-from steering.controls import Controls
-from steering.design import Experiment
 from steering.errors import SteeringError
-from steering.experiment import run_experiment
-from steering.kinds import Ablate, Add
+from steering.experiments.controls import Controls
+from steering.experiments.design import Experiment
+from steering.experiments.experiment import run_experiment
+from steering.interventions.kinds import Ablate, Add
+from steering.interventions.spec import Direction, Intervention, SteeringSpec, Tokens
 from steering.schema import EFFECT_COLUMNS, EFFECTS_FILE, GENERATION_COLUMNS, GENERATIONS_FILE, SPEC_FILE
-from steering.spec import Direction, Intervention, SteeringSpec, Tokens
 
 RATES = np.linspace(0.01, 0.5, 64)
 FEATURE = SteeringSpec("language.1", (Intervention(Add(1.0), (5,), max_activations=(3.0,)),), Tokens("all"))

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.errors import SteeringError
-from steering.interventions import DeltaRule, change_of
-from steering.kinds import Ablate, Add, Clamp, Floor, Scale
-from steering.positions import Places
-from steering.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
+from steering.interventions.deltas import DeltaRule, change_of
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+from steering.interventions.positions import Places
+from steering.interventions.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
 
 CPU = torch.device("cpu")
 

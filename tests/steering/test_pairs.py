@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from steering.errors import SteeringError
-from steering.pairs import phantom_pairs, same_prompt
 from steering.reading import phantom_reader
+from steering.tracing.pairs import phantom_pairs, same_prompt
 
 
 def test_phantom_pairs_differ_in_one_finding():

@@ -10,12 +10,12 @@ from activations.roles import Role
 from radiology.phantom.cases import phantom_study
 from sae.config import SAEConfig
 from sae.model import MatryoshkaSAE
-from steering.apply import steer
-from steering.kinds import Add, Scale
-from steering.pairs import phantom_pairs
+from steering.interventions.apply import steer
+from steering.interventions.kinds import Add, Scale
+from steering.interventions.spec import Direction
 from steering.reading import phantom_reader, reader_for
-from steering.spec import Direction
-from steering.trace import trace
+from steering.tracing.pairs import phantom_pairs
+from steering.tracing.trace import trace
 
 TOPS = {5: 8.0}
 

@@ -5,9 +5,9 @@ import pytest
 
 from activations.roles import Role
 from steering.errors import SteeringError
-from steering.positions import NO_TOKEN, Ledger, prompt_length, prompt_places
-from steering.selection import select
-from steering.spec import Tokens
+from steering.interventions.positions import NO_TOKEN, Ledger, prompt_length, prompt_places
+from steering.interventions.selection import select
+from steering.interventions.spec import Tokens
 
 
 @pytest.fixture

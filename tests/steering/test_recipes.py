@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from steering.errors import SteeringError
-from steering.kinds import Add
-from steering.recipes import firing_rates, map_experiment
+from steering.experiments.recipes import firing_rates, map_experiment
+from steering.interventions.kinds import Add
 
 RECORDS = [
     SimpleNamespace(feature=f, max_activation=3.0, mean_map=np.arange(6.0) + f, map_rows=2, map_cols=3) for f in (4, 7)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp, Floor, Scale
-from steering.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
-from steering.spec_json import spec_from_json, spec_to_json
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+from steering.interventions.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
+from steering.interventions.spec_json import spec_from_json, spec_to_json
 
 finite = st.floats(-100, 100, allow_nan=False)
 units = st.sampled_from(["max_activation", "residual_norm", "activation"])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp
-from steering.spec import Direction, Tokens
-from steering.targets import build_spec
+from steering.interventions.kinds import Ablate, Add, Clamp
+from steering.interventions.spec import Direction, Tokens
+from steering.interventions.targets import build_spec
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 
 from activations.hooks import is_image_site
 from steering.errors import SteeringError
-from steering.pairs import same_prompt
-from steering.patching import record, replayed, residual, swapped, swapping
 from steering.reading import Reading
 from steering.schema import CAUSAL_MAP_COLUMNS
-from steering.trace import TRACE_SCOPES, trace, trace_to_parquet
+from steering.tracing.pairs import same_prompt
+from steering.tracing.patching import record, replayed, residual, swapped, swapping
+from steering.tracing.trace import TRACE_SCOPES, trace, trace_to_parquet
 
 LAST = "language.2"
 

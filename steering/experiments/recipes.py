@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from sae.model import MatryoshkaSAE
-from steering.controls import Controls
-from steering.design import Experiment, Goal
 from steering.errors import SteeringError
-from steering.kinds import Add
-from steering.targets import build_spec
+from steering.experiments.controls import Controls
+from steering.experiments.design import Experiment, Goal
+from steering.interventions.kinds import Add
+from steering.interventions.targets import build_spec
 
 
 def map_experiment(

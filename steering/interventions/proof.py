@@ -10,7 +10,7 @@ import numpy as np
 
 from activations.models.base import Generation, ModelInputs
 from activations.roles import Role
-from steering.positions import Places
+from steering.interventions.positions import Places
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.spec import Direction
+from steering.interventions.spec import Direction
 
 #: Features whose decoder rows are closer than this cosine are no control for each other: they may share a concept.
 PARALLEL = 0.3

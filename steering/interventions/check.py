@@ -6,8 +6,8 @@ from activations.hooks import canonical_site
 from activations.models.base import ReportModel
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.positions import image_number
-from steering.spec import Grid, Intervention, SteeringSpec
+from steering.interventions.positions import image_number
+from steering.interventions.spec import Grid, Intervention, SteeringSpec
 
 
 def check_spec(spec: SteeringSpec, model: ReportModel, sae: MatryoshkaSAE | None) -> None:

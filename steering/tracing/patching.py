@@ -17,8 +17,8 @@ from torch import nn
 from activations.hooks import HookError, canonical_site, resolve_sites
 from activations.models.base import Generation, ModelInputs, ReportModel
 from steering.errors import SteeringError
-from steering.positions import Ledger, Places
-from steering.running import following
+from steering.interventions.positions import Ledger, Places
+from steering.interventions.running import following
 
 _TOWER = {"vision": 0, "projector": 1, "language": 2}
 

@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from sae.model import MatryoshkaSAE
-from steering.controls import Controls, control_specs
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp, Floor, Scale, kind_name
+from steering.experiments.controls import Controls, control_specs
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale, kind_name
+from steering.interventions.spec import SteeringSpec
+from steering.interventions.spec_json import spec_from_json, spec_to_json
 from steering.schema import ControlKind
-from steering.spec import SteeringSpec
-from steering.spec_json import spec_from_json, spec_to_json
 
 Goal = Literal["present", "absent"]
 UNSTEERED = "unsteered"

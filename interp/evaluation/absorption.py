@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from activations import StudyIndex
-from interp.pooling import Pooled
+from interp.evaluation.pooling import Pooled
 from interp.problems import Problem, Sides, Source, problems
 from interp.subforms import Subforms
 from sae.absorption import Absorption, absorption

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steering.design import UNSTEERED, Experiment, Goal
 from steering.errors import SteeringError
+from steering.experiments.design import UNSTEERED, Experiment, Goal
 from steering.reading import Reading, related
 from steering.schema import EFFECT_COLUMNS
 from steering.statistics import benjamini_hochberg, bootstrap_mean, bootstrap_ratio, permutation_p

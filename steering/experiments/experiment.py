@@ -17,12 +17,12 @@ from activations.hooks import canonical_site
 from activations.models.base import Generation, ReportModel
 from radiology.study import Study
 from sae.model import MatryoshkaSAE
-from steering.apply import steer
-from steering.check import check_spec
-from steering.design import Arm, Experiment, arms_of
-from steering.effects import effects_table
 from steering.errors import SteeringError
-from steering.proof import Proof
+from steering.experiments.design import Arm, Experiment, arms_of
+from steering.experiments.effects import effects_table
+from steering.interventions.apply import steer
+from steering.interventions.check import check_spec
+from steering.interventions.proof import Proof
 from steering.reading import Reader, reader_for
 from steering.schema import EFFECTS_FILE, GENERATION_COLUMNS, GENERATIONS_FILE, SPEC_FILE, VERSION
 from steering.tables import read_json, read_table, table_of, write_json, write_table

@@ -25,13 +25,13 @@ from activations.models.base import ModelInputs, ReportModel
 from activations.roles import Role
 from radiology.study import Study
 from steering.errors import SteeringError
-from steering.pairs import Pair
-from steering.patching import record, replayed, residual, swapped, swapping
-from steering.positions import NO_TOKEN, Ledger, Places, prompt_length
+from steering.interventions.positions import NO_TOKEN, Ledger, Places, prompt_length
 from steering.reading import Reader, reader_for
 from steering.schema import CAUSAL_MAP_COLUMNS, CAUSAL_MAP_FILE
 from steering.statistics import bootstrap_ratio
 from steering.tables import table_of, write_table
+from steering.tracing.pairs import Pair
+from steering.tracing.patching import record, replayed, residual, swapped, swapping
 
 #: ``prompt.text`` is all of the prompt but the images, ``prompt.last`` only its last token.
 TRACE_SCOPES: tuple[str, ...] = ("prompt.image", "prompt.text", "prompt.last", "generated", "all")

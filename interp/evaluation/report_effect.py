@@ -1,8 +1,9 @@
 """What splicing does to the report: greedy reports with and without the SAE's reconstruction in place of the residual.
 
 The clean report of the same study is the reference, not the truth: the question is whether the model still says what
-it said. Beside it stand the mean of all such tokens, a random error of the same length (:mod:`interp.splicing`), and
-the clean report of another study, which shows how much two reports agree by saying what is common.
+it said. Beside it stand the mean of all such tokens, a random error of the same length
+(:mod:`interp.evaluation.splicing`), and the clean report of another study, which shows how much two reports agree by
+saying what is common.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.fidelity import ways
-from interp.splicing import Place, mean_residual, replacing
+from interp.evaluation.fidelity import ways
+from interp.evaluation.splicing import Place, mean_residual, replacing
 
 if TYPE_CHECKING:
     from activations.models.base import ReportModel

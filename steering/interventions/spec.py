@@ -1,6 +1,6 @@
 """What to steer: frozen, validated records that are saved beside the results.
 
-The kinds of intervention, and their formulas, are in :mod:`steering.kinds`.
+The kinds of intervention, and their formulas, are in :mod:`steering.interventions.kinds`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from steering.errors import SteeringError
-from steering.kinds import Add, Amount, Kind, asks_for_change, check_finite, check_one_of, kind_name
+from steering.interventions.kinds import Add, Amount, Kind, asks_for_change, check_finite, check_one_of, kind_name
 
 Grid = tuple[tuple[float, ...], ...]
 

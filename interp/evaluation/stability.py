@@ -13,7 +13,7 @@ from radiology.errors import InputError
 
 if TYPE_CHECKING:
     from activations import ActivationStore
-    from interp.quality import Sample
+    from interp.evaluation.quality import Sample
     from sae.matching import Stability
 
 TRAIN = "train-sae"
@@ -60,7 +60,7 @@ def stability_of(
 
     Only features that fire on the sample are matched: dead ones keep the directions they started with.
     """
-    from interp.quality import live_features
+    from interp.evaluation.quality import live_features
     from sae.matching import SAME, stability
 
     sae = run.sae_named(name)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sae.model import MatryoshkaSAE
-from steering.directions import equal_rate_feature, group_direction, random_direction
 from steering.errors import SteeringError
+from steering.interventions.directions import equal_rate_feature, group_direction, random_direction
+from steering.interventions.spec import Redirect, SteeringSpec
 from steering.schema import ControlKind
-from steering.spec import Redirect, SteeringSpec
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Interventions as pure functions: residuals in, what to add to them out.
 
-Every kind is a change of activation (see :mod:`steering.spec`) times the unit decoder row of its feature, computed in
-float32 from the unsteered residual. A change of exactly zero gives a delta of exactly zero.
+Every kind (:mod:`steering.interventions.kinds`) is a change of activation times the unit decoder row of its feature,
+computed in float32 from the unsteered residual. A change of exactly zero gives a delta of exactly zero.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp, Floor, Kind, Scale
-from steering.positions import Places
-from steering.selection import on_grid
-from steering.spec import Intervention, Redirect, SteeringSpec
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Kind, Scale
+from steering.interventions.positions import Places
+from steering.interventions.selection import on_grid
+from steering.interventions.spec import Intervention, Redirect, SteeringSpec
 
 
 def change_of(kind: Kind, acts_nm: torch.Tensor, amounts_nm: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from steering.errors import SteeringError
-from steering.kinds import Ablate, Add, Clamp, Floor, Kind, Scale, kind_name
-from steering.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
+from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Kind, Scale, kind_name
+from steering.interventions.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
 
 KINDS: dict[str, type[Kind]] = {"add": Add, "clamp": Clamp, "floor": Floor, "scale": Scale, "ablate": Ablate}
 

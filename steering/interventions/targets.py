@@ -9,8 +9,8 @@ import numpy as np
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.kinds import Kind
-from steering.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
+from steering.interventions.kinds import Kind
+from steering.interventions.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
 
 
 def build_spec(

@@ -13,8 +13,8 @@ from interp.run import Run
 
 if TYPE_CHECKING:
     from activations import StudyIndex
+    from interp.evaluation.splicing import Place
     from interp.problems import Source
-    from interp.splicing import Place
     from interp.stages.eval_sae import EvalSAEConfig
 
 
@@ -55,8 +55,8 @@ class Asked:
     def on_stored_tokens(self) -> Stored:
         """Reconstruction and stability; stability only against seeds that this run has."""
         from activations import ActivationStore
-        from interp.quality import figures, measured, sample_rows
-        from interp.stability import TRAIN, stability_of
+        from interp.evaluation.quality import figures, measured, sample_rows
+        from interp.evaluation.stability import TRAIN, stability_of
 
         run, config, site = self.run, self.config, self.site
         seeds = [other for other in config.seeds_of if run.is_done(f"{TRAIN}:{other}")]
@@ -68,7 +68,7 @@ class Asked:
 
     def loss(self) -> dict[str, Any]:
         """Loss recovered; only at sites of the decoder, whose rows are the tokens of the prompt."""
-        from interp.fidelity import loss_recovered, with_report
+        from interp.evaluation.fidelity import loss_recovered, with_report
 
         place = self._place()
         if place is None or not self.config.loss_studies:
@@ -82,7 +82,7 @@ class Asked:
 
     def reports(self) -> dict[str, Any] | None:
         """Greedy reports with and without the SAE; None where the model writes none, or none were asked for."""
-        from interp.report_effect import report_effect
+        from interp.evaluation.report_effect import report_effect
 
         place, model = self._place(), self.run.model
         if place is None or not self.config.report_studies or not model.writes:
@@ -99,7 +99,7 @@ class Asked:
 
     def _place(self) -> Place | None:
         from activations import parse_roles
-        from interp.splicing import Place
+        from interp.evaluation.splicing import Place
 
         if not self.site.startswith("language."):
             return None
@@ -107,10 +107,10 @@ class Asked:
 
     def concepts(self, control: Run | None) -> dict[str, Any]:
         """Truth table, sparse probes, absorption and known detectors, beside the control."""
-        from interp.absorption import absorption_table
+        from interp.evaluation.absorption import absorption_table
+        from interp.evaluation.truth import Truth
+        from interp.evaluation.truth_detectors import detectors
         from interp.problems import TOKEN_SETS, Sides, problems
-        from interp.truth import Truth
-        from interp.truth_detectors import detectors
 
         config, studies = self.config, self.run.study_index
         empty: dict[str, Any] = {"truth": [], "summary": {}, "sparse": [], "sparse_summary": {}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from activations.roles import Role
-from steering.positions import NO_TOKEN, Places, image_number
-from steering.spec import Grid, Tokens
+from steering.interventions.positions import NO_TOKEN, Places, image_number
+from steering.interventions.spec import Grid, Tokens
 
 #: Roles that ``prompt.text`` steers: everything of the prompt but images and special tokens.
 TEXT_ROLES: tuple[Role, ...] = (Role.TEMPLATE, Role.INDICATION, Role.TECHNIQUE, Role.COMPARISON, Role.PRIOR_REPORT)

@@ -13,16 +13,16 @@ from torch import nn
 from activations.hooks import canonical_site
 from activations.models.base import Generation, ModelInputs, ReportModel
 from sae.model import MatryoshkaSAE
-from steering.check import check_spec
 from steering.errors import SteeringError
-from steering.interventions import DeltaRule
-from steering.kinds import Kind
-from steering.positions import Ledger
-from steering.proof import ChangeLog, Proof
-from steering.running import following
-from steering.selection import select
-from steering.spec import Gate, SteeringSpec, Tokens
-from steering.targets import build_spec
+from steering.interventions.check import check_spec
+from steering.interventions.deltas import DeltaRule
+from steering.interventions.kinds import Kind
+from steering.interventions.positions import Ledger
+from steering.interventions.proof import ChangeLog, Proof
+from steering.interventions.running import following
+from steering.interventions.selection import select
+from steering.interventions.spec import Gate, SteeringSpec, Tokens
+from steering.interventions.targets import build_spec
 
 
 class Applied:
@@ -56,7 +56,7 @@ def steer(
 
     Args:
         what: a spec, or ``{feature: Clamp(2.0)}``; then the other arguments are those of
-            :func:`steering.targets.build_spec`.
+            :func:`steering.interventions.targets.build_spec`.
 
     Raises:
         SteeringError: before anything runs, a spec that does not fit; while it runs, an output whose tokens cannot be

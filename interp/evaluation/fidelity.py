@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from activations.roles import Role
-from interp.splicing import Place, Replace, mean_of, mean_residual, random_error, reconstruction, replacing
+from interp.evaluation.splicing import Place, Replace, mean_of, mean_residual, random_error, reconstruction, replacing
 
 if TYPE_CHECKING:
     from activations.models.base import ModelInputs, ReportModel

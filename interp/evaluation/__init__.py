@@ -1,0 +1,1 @@
+"""What `interp eval-sae` measures: reconstruction, loss, concepts, absorption, stability, controls."""

@@ -1,0 +1,1 @@
+"""Studies × conditions × strengths × controls: design, running, statistics."""

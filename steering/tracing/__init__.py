@@ -1,0 +1,1 @@
+"""Where a report reads what: activation patching between pairs of studies."""
