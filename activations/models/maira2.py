@@ -30,6 +30,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaModel
 
+from activations.models.kv_cache import give_room
 from radiology.errors import InputError
 
 PROJECTOR_LAYERS = 4
@@ -111,24 +112,18 @@ class BarredLlamaModel(LlamaModel):
             inputs_embeds = self.embed_tokens(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
+        give_room(past_key_values)
         batch, new = inputs_embeds.shape[:2]
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         if position_ids is None:
             position_ids = _positions(attention_mask, batch, seen, new, inputs_embeds.device)
-        mask_arguments: dict[str, Any] = {
-            "config": self.config,
-            "inputs_embeds": inputs_embeds,
-            "attention_mask": attention_mask,
-            "past_key_values": past_key_values,
-            "position_ids": position_ids,
-        }
-        open_mask = create_causal_mask(**mask_arguments)
-        barred_mask = open_mask
+        keys_bt = None
         if self.image_read_from:
             keys_bt = _image_keys(image_mask_bt, past_key_values, batch, seen, new, inputs_embeds.device)
-            barred_mask = create_causal_mask(
-                **mask_arguments, and_mask_function=_bar(keys_bt), allow_is_causal_skip=False
-            )
+        if new == 1 and self.config._attn_implementation == "sdpa" and attention_mask is not None:
+            open_mask, barred_mask = one_step_masks(attention_mask.to(inputs_embeds.device), keys_bt)
+        else:
+            open_mask, barred_mask = self._masks(inputs_embeds, attention_mask, past_key_values, position_ids, keys_bt)
         hidden_states = inputs_embeds
         rope = self.rotary_emb(hidden_states, position_ids=position_ids)
         for number, layer in enumerate(self.layers):
@@ -142,6 +137,28 @@ class BarredLlamaModel(LlamaModel):
                 **kwargs,
             )
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
+
+    def _masks(
+        self,
+        embeds_btd: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        cache: Cache | None,
+        position_ids: torch.Tensor,
+        image_keys_bt: torch.Tensor | None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Masks of the blocks without and with the bar, in the form that the attention wants."""
+        arguments: dict[str, Any] = {
+            "config": self.config,
+            "inputs_embeds": embeds_btd,
+            "attention_mask": attention_mask,
+            "past_key_values": cache,
+            "position_ids": position_ids,
+        }
+        open_mask = create_causal_mask(**arguments)
+        if image_keys_bt is None:
+            return open_mask, open_mask
+        barred = create_causal_mask(**arguments, and_mask_function=_bar(image_keys_bt), allow_is_causal_skip=False)
+        return open_mask, barred
 
 
 def _positions(
@@ -164,6 +181,20 @@ def _image_keys(
     if cache is not None:
         cache.image_keys_bt = image_mask_bt  # type: ignore[attr-defined]
     return image_mask_bt
+
+
+def one_step_masks(
+    attention_mask_bt: torch.Tensor, image_keys_bt: torch.Tensor | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """What :func:`create_causal_mask` gives for one new token, (B, 1, 1, T) bool, without its cost a step.
+
+    None where every key may be seen.
+    """
+    real_bt = attention_mask_bt.bool()
+    open_mask = None if real_bt.all() else real_bt[:, None, None]
+    if image_keys_bt is None:
+        return open_mask, open_mask
+    return open_mask, (real_bt & (~image_keys_bt | image_keys_bt[:, -1:]))[:, None, None]
 
 
 def _bar(image_keys_bt: torch.Tensor) -> Any:

@@ -1,0 +1,29 @@
+"""Which way of steering works? Every factor of the phantom, brought in and taken out, by eleven ways with controls.
+
+Run: python benchmarks/steering.py --run DIR [--findings KEY,KEY] [--select 24] [--report 40] [--json FILE]
+
+DIR gets activations of phantoms (series 1) at language.2 and an autoencoder, unless it has them. Then:
+
+1. Features, maps and difference fields are taken from the select half of those patients.
+2. On phantoms of series 21 every way is tried at each of its strengths, without controls. Chosen is the strength (and
+   for groups the size and the kind of map) with the most clean reports among those that change at most 3 % of other
+   findings and leave at most 2 % of reports unreadable; without any such, the one nearest to that.
+3. On phantoms of series 22, not looked at before, each way runs once at its chosen strength beside five random
+   directions of the same length token by token, and for groups five random groups of other features in their own maps.
+
+A report is clean if it can be read, says what the goal asks, and changes no other finding. A factor counts as recovered
+if the mean activation of its best feature tells it apart with AUROC ≥ .9 on the select half.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# This file is called like the package that it measures, so its own folder must not come first in the search.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.steering_methods import main  # noqa: E402
+
+if __name__ == "__main__":
+    main(str(__doc__).split("\n", 1)[0])

@@ -1,0 +1,301 @@
+"""Trying ways of steering on one series of phantoms and reporting them on another; see `benchmarks/steering.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from activations.models.base import ReportModel
+from benchmarks.steering_ways import OF_FEATURES, Candidate, Ground, candidates
+from interp.demo import DemoConfig
+from interp.evaluation.token_sets import frontal_tokens
+from interp.run import Run
+from interp.stages.base import Work
+from interp.stages.cache import cache
+from interp.stages.train_sae import train_sae
+from radiology.phantom.cases import phantom_study
+from radiology.phantom.factors import FIELD_OF_KEY
+from radiology.study import Study
+from sae.model import MatryoshkaSAE
+from steering import Reading, SteeringError, SteeringSpec, phantom_pairs, steer
+from steering.experiments.design import Goal, at_strength
+from steering.interventions.directions import random_direction
+from steering.interventions.spec import Redirect
+from steering.methods.contrast import contrasts
+from steering.methods.features import in_maps, random_group
+from steering.methods.fields import counterfactual_field, kept_share
+from steering.reading import phantom_reader, related
+from steering.statistics import bootstrap_mean
+
+SITE, NAME = "language.2", "main"
+GOALS: tuple[Goal, ...] = ("present", "absent")
+MAX_OFF_TARGET, MAX_PARSE_FAILURES, MAX_RANDOM, AIM = 0.03, 0.02, 0.05, 0.8
+SELECT_SERIES, REPORT_SERIES, PAIR_SERIES = 21, 22, 23
+RANDOM = 5
+BATCH = 48
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of n studies; ``off_target`` is of (study, other finding), among readable reports."""
+
+    hit: float
+    clean: float
+    off_target: float
+    parse_failures: float
+    n: int
+    clean_n: tuple[bool, ...]
+    hit_n: tuple[bool, ...]
+
+    @property
+    def excess(self) -> float:
+        """How far beyond the budget, 0 inside it."""
+        return max(self.off_target - MAX_OFF_TARGET, 0) + max(self.parse_failures - MAX_PARSE_FAILURES, 0)
+
+
+class Trials:
+    """Steered reports of studies whose unsteered report leaves room for the goal, against those unsteered reports."""
+
+    def __init__(self, model: ReportModel, sae: MatryoshkaSAE, key: str, goal: Goal, series: int, n: int) -> None:
+        self._model, self._sae, self._key, self._goal = model, sae, key, goal
+        self._studies: list[Study] = []
+        self._before: list[Reading] = []
+        for some in _batches(_labelled(series, key, goal == "absent")):
+            readings = self._read(some)
+            for study, reading in zip(some, readings, strict=True):
+                if reading.parse_ok and (reading.status(key) == "present") == (goal == "absent"):
+                    self._studies.append(study)
+                    self._before.append(reading)
+            if len(self._studies) >= n:
+                break
+        del self._studies[n:], self._before[n:]
+
+    def of(self, candidate: Candidate, strength: float) -> Rates:
+        if candidate.spec is None:
+            return self._rates(self._read([_prompted(study, str(candidate.prompt)) for study in self._studies]))
+        return self.steered(at_strength(candidate.spec, strength))
+
+    def steered(self, spec: SteeringSpec) -> Rates:
+        try:
+            with steer(self._model, self._sae, spec):
+                return self._rates(self._read(self._studies))
+        except SteeringError as error:
+            if "no token was changed" not in str(error):
+                raise
+            return self._rates(self._before)
+
+    def _read(self, studies: Sequence[Study]) -> list[Reading]:
+        found: list[Reading] = []
+        for start in range(0, len(studies), BATCH):
+            inputs = self._model.encode_batch(studies[start : start + BATCH])
+            found += [phantom_reader(generation.text) for generation in self._model.generate(inputs)]
+        return found
+
+    def _rates(self, after: Sequence[Reading]) -> Rates:
+        hits, clean, changed, failed = [], [], [], 0
+        vocabulary = {key for reading in (*self._before, *after) for key in reading.findings}
+        others = [key for key in vocabulary if not related(self._key, key)]
+        for old, new in zip(self._before, after, strict=True):
+            status = new.status(self._key)
+            goal_met = status == "present" if self._goal == "present" else status in (None, "absent")
+            hits.append(new.parse_ok and goal_met)
+            failed += not new.parse_ok
+            moved = sum((old.findings.get(k) == "present") != (new.findings.get(k) == "present") for k in others)
+            if new.parse_ok:
+                changed.append(moved / len(others))
+            clean.append(hits[-1] and not moved)
+        return Rates(
+            float(np.mean(hits)),
+            float(np.mean(clean)),
+            float(np.mean(changed)) if changed else 0.0,
+            failed / len(after),
+            len(after),
+            tuple(clean),
+            tuple(hits),
+        )
+
+
+def _labelled(series: int, key: str, present: bool) -> Iterator[Study]:
+    number = 0
+    while True:
+        study = phantom_study(series, number)
+        number += 1
+        if ((study.labels or {}).get(key) == "present") == present:
+            yield study
+
+
+def _batches(studies: Iterator[Study]) -> Iterator[list[Study]]:
+    while True:
+        yield [next(studies) for _ in range(BATCH)]
+
+
+def _prompted(study: Study, words: str) -> Study:
+    return replace(study, indication=f"{study.indication} {words}" if study.indication else words)
+
+
+def choose(found: Sequence[tuple[Candidate, float, Rates]]) -> tuple[Candidate, float, Rates]:
+    """Most clean reports inside the budget, the weaker push at a tie; else the one nearest to the budget."""
+    inside = [one for one in found if one[2].excess == 0]
+    if inside:
+        return max(inside, key=lambda one: (one[2].clean, one[2].hit, -one[1]))
+    return min(found, key=lambda one: (one[2].excess, -one[2].clean))
+
+
+def prepare(path: Path, studies: str) -> Run:
+    """The demo's cache and autoencoder, unless the run has them."""
+    run = Run.create(path)
+    if run.is_done("cache") and run.is_done(f"train-sae:{NAME}"):
+        return run
+    demo = replace(DemoConfig(late=None), studies=studies, sites=(SITE,))
+    with run.writing("benchmarks/steering.py"):
+        cache(run, demo.cache, Work())
+        train_sae(run, demo.sae, Work())
+    return run
+
+
+def grounds(run: Run, keys: Sequence[str]) -> dict[str, Ground]:
+    """What the ways are made from, for each finding that the autoencoder recovers."""
+    sae, model = run.sae_named(NAME), run.model
+    select_s, _ = run.study_index.halves(0)
+    with run.store as store:
+        found = contrasts(store, SITE, sae, keys, run.study_index.label_matrix(keys), select_s, model.grid)
+        rows = np.flatnonzero(frontal_tokens(store) & select_s[store.column("study")])
+        rows = np.sort(np.random.default_rng(0).choice(rows, 4000, replace=False))
+        x_nd = store.read(SITE, rows)
+        patch_n = store.column("row")[rows].astype(np.int64) * model.grid[1] + store.column("col")[rows]
+        tops_f = np.zeros(sae.n_features, dtype=np.float32)
+        for chunk in store.iter_chunks(SITE, columns=()):
+            codes = sae.encode(_tensor(chunk.acts_nd))
+            np.maximum.at(tops_f, codes.indices.numpy(), codes.values.float().numpy())
+    pairs = phantom_pairs(keys, 24, seed=PAIR_SERIES)
+    out = {}
+    for key, contrast in found.items():
+        best = float(np.nanmax(contrast.auroc_f))
+        print(f"{key:24s} best feature AUROC {best:.3f}  with {contrast.n_with}  without {contrast.n_without}")
+        if best >= 0.9:
+            field = counterfactual_field(model, SITE, pairs[key])
+            out[key] = Ground(SITE, sae, contrast, field, tops_f, x_nd, patch_n)
+            print(f"{'':24s} counterfactual field: rank 12 holds {kept_share(field, 12):.2f}", flush=True)
+    return out
+
+
+def _tensor(values: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(values)
+
+
+def one_goal(ground: Ground, model: ReportModel, goal: Goal, n_select: int, n_report: int) -> list[dict[str, Any]]:
+    """Choose on one series, report on the other: a row a way."""
+    key = ground.contrast.key
+    trying = Trials(model, ground.sae, key, goal, SELECT_SERIES, n_select)
+    tried = [(c, s, trying.of(c, s)) for c in candidates(ground, goal) for s in c.strengths]
+    reporting = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_report)
+    rows = []
+    for way in dict.fromkeys(candidate.way for candidate, _, _ in tried):
+        candidate, strength, before = choose([one for one in tried if one[0].way == way])
+        rates = reporting.of(candidate, strength)
+        row = {"key": key, "goal": goal, "way": way, "variant": candidate.variant, "strength": strength}
+        row |= {f"select_{name}": value for name, value in _plain(before).items()} | _plain(rates)
+        row["clean_low"], row["clean_high"] = bootstrap_mean(np.array(rates.clean_n, dtype=float))
+        row["select_excess"] = before.excess
+        row |= _controls(ground, reporting, candidate, strength, goal)
+        rows.append(row)
+    return rows
+
+
+def _plain(rates: Rates) -> dict[str, float]:
+    return {k: v for k, v in asdict(rates).items() if not k.endswith("_n")}
+
+
+def _controls(
+    ground: Ground, reporting: Trials, candidate: Candidate, strength: float, goal: Goal
+) -> dict[str, list[float]]:
+    """Shares of reports that the controls bring to the goal: random directions, and random groups for groups."""
+    if candidate.spec is None:
+        return {"random_hit": [], "random_clean": [], "group_hit": [], "group_clean": []}
+    width = ground.contrast.residual_with_pd.shape[1]
+    random = [
+        reporting.steered(
+            replace(
+                at_strength(candidate.spec, strength),
+                redirect=Redirect("random", random_direction(width, (7, draw)).vector),
+            )
+        )
+        for draw in range(RANDOM)
+    ]
+    groups = []
+    if candidate.map_of is not None and len(candidate.features) > 1:
+        live_f = ground.contrast.features_without_pf.max(axis=0) > 0
+        for draw in range(RANDOM):
+            rng = np.random.default_rng(draw)
+            chosen, maps = random_group(ground.sae, candidate.features, candidate.map_of, live_f, rng)
+            groups.append(reporting.steered(at_strength(in_maps(SITE, chosen, maps, goal), strength)))
+    return {
+        "random_hit": [r.hit for r in random],
+        "random_clean": [r.clean for r in random],
+        "group_hit": [r.hit for r in groups],
+        "group_clean": [r.clean for r in groups],
+    }
+
+
+def automatic(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each factor and goal the way by features that did best on the select series."""
+    ours = rows[rows["way"].isin(OF_FEATURES)].copy()
+    ours["rank"] = list(zip(ours["select_excess"] == 0, ours["select_clean"], strict=True))
+    best = ours.sort_values("rank", kind="stable").groupby(["key", "goal"], sort=False).tail(1)
+    return best.drop(columns="rank").assign(way="automatic: best of the groups and maps")
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a way and goal: means over factors, and how many factors reach the aim."""
+    out = []
+    for (way, goal), of_way in rows.groupby(["way", "goal"], sort=False):
+        inside = (of_way["off_target"] <= MAX_OFF_TARGET) & (of_way["parse_failures"] <= MAX_PARSE_FAILURES)
+        reached = inside & (of_way["hit"] >= AIM)
+        random = np.array([value for values in of_way["random_hit"] for value in values])
+        group = np.array([value for values in of_way["group_hit"] for value in values])
+        out.append(
+            {"way": way, "goal": goal, "factors": len(of_way), "on_target": of_way["hit"].mean()}
+            | {"clean": of_way["clean"].mean(), "off_target": of_way["off_target"].mean()}
+            | {"parse_failures": of_way["parse_failures"].mean(), "reach_aim": int(reached.sum())}
+            | {"random": random.mean() if len(random) else np.nan, "random_max": random.max(initial=np.nan)}
+            | {"random_group": group.mean() if len(group) else np.nan, "random_group_max": group.max(initial=np.nan)}
+        )
+    return pd.DataFrame(out)
+
+
+def main(description: str) -> None:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--studies", default="phantom:n=640,seed=1")
+    parser.add_argument("--findings", default=",".join(FIELD_OF_KEY))
+    parser.add_argument("--select", type=int, default=24)
+    parser.add_argument("--report", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    run = prepare(options.run, options.studies)
+    rows: list[dict[str, Any]] = []
+    begin = time.monotonic()
+    for key, ground in grounds(run, options.findings.split(",")).items():
+        for goal in GOALS:
+            rows += one_goal(ground, run.model, goal, options.select, options.report)
+            best = automatic(pd.DataFrame(rows[-20:])).iloc[-1]
+            done = f"{time.monotonic() - begin:6.0f} s  {key:24s} {goal:8s}"
+            chosen = f"{best['variant']:>14s} × {best['strength']:g}"
+            rates = f"on target {best['hit']:.2f}, clean {best['clean']:.2f}, off target {best['off_target']:.3f}"
+            print(f"{done} {chosen}: {rates}", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps({"argv": sys.argv[1:], "rows": rows}, indent=1, default=float))
+    frame = pd.DataFrame(rows)
+    table = summary(pd.concat([frame, automatic(frame)], ignore_index=True))
+    print(table.to_string(index=False, float_format="{:.3f}".format))

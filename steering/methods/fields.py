@@ -1,0 +1,98 @@
+"""Fields: a vector of its own for every patch, kept as a few directions with signed maps.
+
+A field (P, d) is cut to its leading singular pairs, u · s · vᵀ. A map may not be negative, so that a pair becomes two
+parts: the patches where u is positive are pushed along v, the others along −v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from activations.models.base import ReportModel
+from activations.roles import IMAGE_NAMES, Role
+from steering.errors import SteeringError
+from steering.experiments.design import Goal
+from steering.interventions.kinds import Add
+from steering.interventions.positions import prompt_places
+from steering.interventions.spec import Direction, Intervention, SteeringSpec, as_grid
+from steering.methods.features import FRONTAL, sign_of
+from steering.tracing.pairs import Pair
+from steering.tracing.patching import record, residual
+
+#: Parts smaller than this share of the field's length are left out.
+_NEGLIGIBLE = 1e-6
+
+
+def field_spec(
+    site: str, field_pd: np.ndarray, grid: tuple[int, int], goal: Goal, *, name: str, rank: int = 12
+) -> SteeringSpec:
+    """Add strength × field to the patches of the frontal image.
+
+    Args:
+        field_pd: (rows · columns, d).
+        rank: singular pairs kept; :func:`kept_share` says how much of the field they hold.
+
+    Raises:
+        SteeringError: the field is zero or does not fit the grid.
+    """
+    if field_pd.shape[0] != grid[0] * grid[1]:
+        raise SteeringError(f"field {name!r}: {field_pd.shape[0]} patches, the grid {grid} has {grid[0] * grid[1]}")
+    if not np.isfinite(field_pd).all() or not field_pd.any():
+        raise SteeringError(f"field {name!r}: it must be finite and not zero")
+    u_pr, s_r, v_rd = np.linalg.svd(field_pd.astype(np.float64), full_matrices=False)
+    parts = []
+    for r in range(min(rank, len(s_r))):
+        for sign in (1.0, -1.0):
+            map_p = np.maximum(sign * u_pr[:, r], 0)
+            if map_p.max() * s_r[r] <= _NEGLIGIBLE * s_r[0]:
+                continue
+            vector = Direction(f"{name} {r}{'+' if sign > 0 else '-'}", tuple(sign * s_r[r] * map_p.max() * v_rd[r]))
+            patches = as_grid(map_p.reshape(grid), "map")
+            parts.append(Intervention(Add(sign_of(goal), shape="map"), direction=vector, maps=(patches,)))
+    return SteeringSpec(site, tuple(parts), FRONTAL)
+
+
+def kept_share(field_pd: np.ndarray, rank: int) -> float:
+    """Share of the squared length of a field that its leading singular pairs hold."""
+    s_r = np.linalg.svd(field_pd.astype(np.float64), compute_uv=False)
+    return float((s_r[:rank] ** 2).sum() / (s_r**2).sum())
+
+
+def mean_direction(site: str, field_pd: np.ndarray, goal: Goal, *, name: str, tokens: object = FRONTAL) -> SteeringSpec:
+    """The plain difference of means: the field's mean over patches, added to all tokens in scope alike."""
+    vector = Direction(name, tuple(field_pd.astype(np.float64).mean(axis=0)))
+    return SteeringSpec(site, (Intervention(Add(sign_of(goal)), direction=vector),), tokens)  # type: ignore[arg-type]
+
+
+def counterfactual_field(model: ReportModel, site: str, pairs: Sequence[Pair], *, batch: int = 16) -> np.ndarray:
+    """Mean over pairs of the donor's residual minus the recipient's on the frontal patches, (rows · columns, d).
+
+    With pairs that differ in one finding only it is the most that a fixed push can know of the finding.
+
+    Raises:
+        SteeringError: no pairs, or a pair whose prompts do not line up.
+    """
+    if not pairs:
+        raise SteeringError("counterfactual field: no pairs")
+    rows, columns = model.grid
+    total_pd = torch.zeros(rows * columns, model.width(site), dtype=torch.float64)
+    for start in range(0, len(pairs), batch):
+        some = pairs[start : start + batch]
+        for sign, side in ((-1.0, 0), (1.0, 1)):
+            total_pd += sign * _frontal_sum(model, site, [pair[side] for pair in some])
+    return (total_pd / len(pairs)).numpy()
+
+
+def _frontal_sum(model: ReportModel, site: str, studies: Sequence[object]) -> torch.Tensor:
+    """Sum over studies of the residuals of the frontal patches, (rows · columns, d)."""
+    inputs = model.encode_batch(studies)  # type: ignore[arg-type]
+    _, outputs = record(model, [site], inputs)
+    places = prompt_places(inputs)
+    frontal = (places.role == Role.IMAGE) & (places.image == IMAGE_NAMES.index("frontal"))
+    b, t = np.nonzero(frontal)
+    x_nd = residual(outputs[site])[torch.from_numpy(b), torch.from_numpy(t)].double().cpu()
+    cell_n = torch.from_numpy(places.row[b, t].astype(np.int64) * model.grid[1] + places.col[b, t])
+    return torch.zeros(model.grid[0] * model.grid[1], x_nd.shape[1], dtype=torch.float64).index_add_(0, cell_n, x_nd)
