@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         random_direction,
     )
     from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+    from steering.interventions.grids import StudyGrids, maps_of_similar
     from steering.interventions.proof import Proof
-    from steering.interventions.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
+    from steering.interventions.spec import Direction, Gate, Intervention, Schedule, SteeringSpec, Tokens
     from steering.interventions.spec_json import spec_from_json, spec_to_json
+    from steering.interventions.targets import combine
     from steering.reading import Reading
     from steering.tracing.pairs import phantom_pairs
     from steering.tracing.trace import trace_to_parquet
@@ -46,12 +48,16 @@ _HOME = {
     "firing_rates": "steering.experiments.recipes",
     "map_experiment": "steering.experiments.recipes",
     "Scale": "steering.interventions.kinds",
+    "Schedule": "steering.interventions.spec",
     "SteeringError": "steering.errors",
+    "StudyGrids": "steering.interventions.grids",
     "SteeringSpec": "steering.interventions.spec",
     "Tokens": "steering.interventions.spec",
+    "combine": "steering.interventions.targets",
     "decoder_direction": "steering.interventions.directions",
     "difference_of_means": "steering.interventions.directions",
     "group_direction": "steering.interventions.directions",
+    "maps_of_similar": "steering.interventions.grids",
     "phantom_pairs": "steering.tracing.pairs",
     "random_direction": "steering.interventions.directions",
     "run_experiment": "steering.experiments.experiment",
@@ -75,14 +81,18 @@ __all__ = [
     "Proof",
     "Reading",
     "Scale",
+    "Schedule",
     "SteeringError",
     "SteeringSpec",
+    "StudyGrids",
     "Tokens",
+    "combine",
     "decoder_direction",
     "difference_of_means",
     "firing_rates",
     "group_direction",
     "map_experiment",
+    "maps_of_similar",
     "phantom_pairs",
     "random_direction",
     "run_experiment",
