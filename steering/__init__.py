@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         group_direction,
         random_direction,
     )
-    from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
     from steering.interventions.grids import StudyGrids, maps_of_similar
+    from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
     from steering.interventions.proof import Proof
     from steering.interventions.spec import Direction, Gate, Intervention, Schedule, SteeringSpec, Tokens
     from steering.interventions.spec_json import spec_from_json, spec_to_json
