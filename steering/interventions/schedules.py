@@ -45,7 +45,7 @@ class Schedule:
             raise SteeringError(f"schedule.stop: {self.stop} must be more than start ({self.start})")
         if self.until is not None:
             check_topic("schedule.until", self.until)
-        if self == Schedule():
+        if not self.to_json():
             raise SteeringError("schedule: nothing given; set start, stop, every, decay or until, or leave it out")
 
     def weights(self, index: np.ndarray) -> np.ndarray:
