@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steering.errors import SteeringError
+    from steering.experiments.calibration import Calibration, calibrate, calibrate_strength
     from steering.experiments.controls import Controls
+    from steering.experiments.damage import calibrate_damage
     from steering.experiments.design import Experiment
     from steering.experiments.experiment import run_experiment
     from steering.experiments.recipes import firing_rates, map_experiment
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     )
     from steering.interventions.grids import StudyGrids, maps_of_similar
     from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+    from steering.interventions.nnsight_way import steer_with_nnsight
     from steering.interventions.proof import Proof
     from steering.interventions.spec import Direction, Gate, Intervention, Schedule, SteeringSpec, Tokens
     from steering.interventions.spec_json import spec_from_json, spec_to_json
@@ -36,6 +39,7 @@ _HOME = {
     "Ablate": "steering.interventions.kinds",
     "Add": "steering.interventions.kinds",
     "Applied": "steering.interventions.apply",
+    "Calibration": "steering.experiments.calibration",
     "Clamp": "steering.interventions.kinds",
     "Controls": "steering.experiments.controls",
     "Direction": "steering.interventions.spec",
@@ -53,6 +57,9 @@ _HOME = {
     "StudyGrids": "steering.interventions.grids",
     "SteeringSpec": "steering.interventions.spec",
     "Tokens": "steering.interventions.spec",
+    "calibrate": "steering.experiments.calibration",
+    "calibrate_damage": "steering.experiments.damage",
+    "calibrate_strength": "steering.experiments.calibration",
     "combine": "steering.interventions.targets",
     "decoder_direction": "steering.interventions.directions",
     "difference_of_means": "steering.interventions.directions",
@@ -64,6 +71,7 @@ _HOME = {
     "spec_from_json": "steering.interventions.spec_json",
     "spec_to_json": "steering.interventions.spec_json",
     "steer": "steering.interventions.apply",
+    "steer_with_nnsight": "steering.interventions.nnsight_way",
     "trace_to_parquet": "steering.tracing.trace",
 }
 
@@ -71,6 +79,7 @@ __all__ = [
     "Ablate",
     "Add",
     "Applied",
+    "Calibration",
     "Clamp",
     "Controls",
     "Direction",
@@ -86,6 +95,9 @@ __all__ = [
     "SteeringSpec",
     "StudyGrids",
     "Tokens",
+    "calibrate",
+    "calibrate_damage",
+    "calibrate_strength",
     "combine",
     "decoder_direction",
     "difference_of_means",
@@ -99,6 +111,7 @@ __all__ = [
     "spec_from_json",
     "spec_to_json",
     "steer",
+    "steer_with_nnsight",
     "trace_to_parquet",
 ]
 
