@@ -1,9 +1,9 @@
 """The same specs applied by nnsight: inside a trace of the model, by assignments to the outputs of its parts.
 
 Same formulas, same count of tokens, same proof as :func:`steering.interventions.apply.steer`; only who takes hold of
-the residual differs. nnsight visits the parts of a model in the order in which they are computed, and a block that asks for
-one that has passed waits in vain. So the sites are taken in that order: those of the images once, those of the decoder
-at every step.
+the residual differs. nnsight visits the parts of a model in the order in which they are computed, and a block that asks
+for one that has passed waits in vain. So the sites are taken in that order: those of the images once, those of the
+decoder at every step.
 """
 
 from __future__ import annotations
