@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steering.errors import SteeringError
+    from steering.experiments.calibration import Calibration, calibrate, calibrate_strength
     from steering.experiments.controls import Controls
+    from steering.experiments.damage import calibrate_damage
     from steering.experiments.design import Experiment
     from steering.experiments.experiment import run_experiment
     from steering.experiments.recipes import firing_rates, map_experiment
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
         group_direction,
         random_direction,
     )
+    from steering.interventions.grids import StudyGrids, maps_of_similar
     from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
+    from steering.interventions.nnsight_way import steer_with_nnsight
     from steering.interventions.proof import Proof
-    from steering.interventions.spec import Direction, Gate, Intervention, SteeringSpec, Tokens
+    from steering.interventions.spec import Direction, Gate, Intervention, Schedule, SteeringSpec, Tokens
     from steering.interventions.spec_json import spec_from_json, spec_to_json
+    from steering.interventions.targets import combine
     from steering.reading import Reading
     from steering.tracing.pairs import phantom_pairs
     from steering.tracing.trace import trace_to_parquet
@@ -34,6 +39,7 @@ _HOME = {
     "Ablate": "steering.interventions.kinds",
     "Add": "steering.interventions.kinds",
     "Applied": "steering.interventions.apply",
+    "Calibration": "steering.experiments.calibration",
     "Clamp": "steering.interventions.kinds",
     "Controls": "steering.experiments.controls",
     "Direction": "steering.interventions.spec",
@@ -46,18 +52,26 @@ _HOME = {
     "firing_rates": "steering.experiments.recipes",
     "map_experiment": "steering.experiments.recipes",
     "Scale": "steering.interventions.kinds",
+    "Schedule": "steering.interventions.spec",
     "SteeringError": "steering.errors",
+    "StudyGrids": "steering.interventions.grids",
     "SteeringSpec": "steering.interventions.spec",
     "Tokens": "steering.interventions.spec",
+    "calibrate": "steering.experiments.calibration",
+    "calibrate_damage": "steering.experiments.damage",
+    "calibrate_strength": "steering.experiments.calibration",
+    "combine": "steering.interventions.targets",
     "decoder_direction": "steering.interventions.directions",
     "difference_of_means": "steering.interventions.directions",
     "group_direction": "steering.interventions.directions",
+    "maps_of_similar": "steering.interventions.grids",
     "phantom_pairs": "steering.tracing.pairs",
     "random_direction": "steering.interventions.directions",
     "run_experiment": "steering.experiments.experiment",
     "spec_from_json": "steering.interventions.spec_json",
     "spec_to_json": "steering.interventions.spec_json",
     "steer": "steering.interventions.apply",
+    "steer_with_nnsight": "steering.interventions.nnsight_way",
     "trace_to_parquet": "steering.tracing.trace",
 }
 
@@ -65,6 +79,7 @@ __all__ = [
     "Ablate",
     "Add",
     "Applied",
+    "Calibration",
     "Clamp",
     "Controls",
     "Direction",
@@ -75,20 +90,28 @@ __all__ = [
     "Proof",
     "Reading",
     "Scale",
+    "Schedule",
     "SteeringError",
     "SteeringSpec",
+    "StudyGrids",
     "Tokens",
+    "calibrate",
+    "calibrate_damage",
+    "calibrate_strength",
+    "combine",
     "decoder_direction",
     "difference_of_means",
     "firing_rates",
     "group_direction",
     "map_experiment",
+    "maps_of_similar",
     "phantom_pairs",
     "random_direction",
     "run_experiment",
     "spec_from_json",
     "spec_to_json",
     "steer",
+    "steer_with_nnsight",
     "trace_to_parquet",
 ]
 

@@ -142,6 +142,10 @@ class ReportModel(ABC):
         None where that formula does not hold: an encoder, or a decoder with another norm.
         """
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of generated ids."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
     def grounded(self, text: str) -> Grounded:
         """Grounded text → sentences with boxes in [0, 1] of the crop, and what was malformed; never raises.
 

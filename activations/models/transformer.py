@@ -151,10 +151,6 @@ class TransformerReportModel(ReportModel):
         kept = tuple(ids[:end])
         return Generation(study_id, self.text_of(kept), kept, end is not None)
 
-    def text_of(self, ids: Sequence[int]) -> str:
-        """The text of generated ids."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
-
     def unembedding(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         norm, head = self.parts.final_norm, self.parts.head
         if norm is None or head is None or "rmsnorm" not in type(norm).__name__.lower():

@@ -1,28 +1,28 @@
-"""Applying a spec to a model: one hook, always removed, that proves what it did."""
+"""Applying a spec to a model: a hook a site, always removed, that proves what it did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from activations.hooks import canonical_site
 from activations.models.base import Generation, ModelInputs, ReportModel
-from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
+from steering.interventions.autoencoders import Autoencoders, autoencoders_for
+from steering.interventions.changes import SiteChange, moved
 from steering.interventions.check import check_spec
-from steering.interventions.deltas import DeltaRule
 from steering.interventions.kinds import Kind
-from steering.interventions.positions import Ledger
-from steering.interventions.proof import ChangeLog, Proof
+from steering.interventions.proof import Proof, joined
 from steering.interventions.running import following
-from steering.interventions.selection import select
+from steering.interventions.schedules import Schedule
+from steering.interventions.selection import reads_text
 from steering.interventions.spec import Gate, SteeringSpec, Tokens
 from steering.interventions.targets import build_spec
+from steering.interventions.transcript import Transcript, watching
+
+__all__ = ["Applied", "moved", "steer"]
 
 
 class Applied:
@@ -30,20 +30,70 @@ class Applied:
 
     Attributes:
         spec: the checked spec.
-        proof: everything inside the ``with`` block so far.
         last: one (study id, proof) for each study of the last ``generate`` or ``forward``.
     """
 
-    def __init__(self, spec: SteeringSpec) -> None:
+    def __init__(self, spec: SteeringSpec, model: ReportModel, sae: Autoencoders) -> None:
+        saes = autoencoders_for(spec, sae)
         self.spec = spec
-        self.proof = Proof(canonical_site(spec.site))
         self.last: list[tuple[str, Proof]] = []
+        self._transcript = Transcript(model) if any(reads_text(part) for part in spec.resolved) else None
+        self._changes = [SiteChange(spec, site, model, saes.get(site), self._transcript) for site in spec.by_site]
+        self._inputs: ModelInputs | None = None
+
+    @property
+    def changes(self) -> Mapping[str, SiteChange]:
+        """Site → what is done there, in the order in which the model computes the sites."""
+        return {change.site: change for change in self._changes}
+
+    @property
+    def proofs(self) -> dict[str, Proof]:
+        """Site → everything inside the ``with`` block so far."""
+        return {change.site: change.proof for change in self._changes}
+
+    @property
+    def proof(self) -> Proof:
+        """Everything inside the ``with`` block so far; of several sites, summed (see :func:`joined`)."""
+        return joined([change.proof for change in self._changes])
+
+    def begin(self, inputs: ModelInputs) -> None:
+        self._inputs = inputs
+        if self._transcript is not None:
+            self._transcript.begin(inputs)
+        for change in self._changes:
+            change.begin(inputs)
+
+    def stop(self) -> None:
+        self._inputs = None
+        for change in self._changes:
+            change.stop()
+
+    def end(self, written: Sequence[Generation] | None) -> None:
+        if self._inputs is None:
+            raise SteeringError("a batch ended that never began")
+        by_site = [change.end(written) for change in self._changes]
+        self.last = [
+            (study_id, joined(list(proofs)))
+            for study_id, proofs in zip(self._inputs.study_ids, zip(*by_site, strict=True), strict=True)
+        ]
+
+    @contextmanager
+    def reading(self, model: ReportModel) -> Iterator[None]:
+        """Follow the words that the model writes, if anything depends on them."""
+        with ExitStack() as stack:
+            if self._transcript is not None:
+                stack.enter_context(watching(model, self._transcript))
+            yield
+
+    def check_done(self) -> None:
+        for change in self._changes:
+            change.check_done(self.spec.effective)
 
 
 @contextmanager
 def steer(
     model: ReportModel,
-    sae: MatryoshkaSAE | None,
+    sae: Autoencoders,
     what: SteeringSpec | Mapping[Any, Kind],
     *,
     site: str | None = None,
@@ -51,10 +101,12 @@ def steer(
     maps: Mapping[int, Any] | None = None,
     max_activations: Mapping[int, float] | None = None,
     gate: Gate | None = None,
+    schedule: Schedule | None = None,
 ) -> Iterator[Applied]:
     """Steer everything that ``model`` does inside the ``with`` block.
 
     Args:
+        sae: the autoencoder whose features are named; ``{site: autoencoder}`` where features of several sites are.
         what: a spec, or ``{feature: Clamp(2.0)}``; then the other arguments are those of
             :func:`steering.interventions.targets.build_spec`.
 
@@ -69,108 +121,41 @@ def steer(
         >>> applied.proof.tokens
         {'image': 100}
     """
-    if isinstance(what, SteeringSpec):
-        if any(option is not None for option in (site, tokens, maps, max_activations, gate)):
-            raise SteeringError("steer: a SteeringSpec says everything; leave the other arguments out")
-        spec = what
-    else:
-        spec = build_spec(what, sae, site=site, tokens=tokens, maps=maps, max_activations=max_activations, gate=gate)
+    options = {
+        "site": site,
+        "tokens": tokens,
+        "maps": maps,
+        "max_activations": max_activations,
+        "gate": gate,
+        "schedule": schedule,
+    }
+    spec = spec_of(what, sae, options)
     check_spec(spec, model, sae)
-    applied = Applied(spec)
-    hook = _Hook(applied, model, sae)
-    handle = model.sites()[hook.site].register_forward_hook(hook)
-    try:
-        with following(model, hook):
-            yield applied
-    finally:
-        handle.remove()
-    _check_done(applied)
+    applied = Applied(spec, model, sae)
+    with ExitStack() as stack:
+        for name, change in applied.changes.items():
+            stack.callback(model.sites()[name].register_forward_hook(_hook(change)).remove)
+        stack.enter_context(applied.reading(model))
+        stack.enter_context(following(model, applied))
+        yield applied
+    applied.check_done()
 
 
-def _check_done(applied: Applied) -> None:
-    proof = applied.proof
-    if not proof.calls:
-        raise SteeringError(
-            f"site {proof.site}: the hook never ran; call model.generate or model.forward inside the block"
-        )
-    if applied.spec.effective and not proof.total:
-        raise SteeringError(
-            f"site {proof.site}: no token was changed in {proof.calls} calls; the features never fired there, the gate "
-            "never opened, or the change is lost in rounding"
-        )
+def spec_of(what: SteeringSpec | Mapping[Any, Kind], sae: Autoencoders, options: Mapping[str, Any]) -> SteeringSpec:
+    """The spec itself, or what :func:`build_spec` makes of the short form."""
+    if not isinstance(what, SteeringSpec):
+        return build_spec(what, sae, **options)
+    if any(option is not None for option in options.values()):
+        raise SteeringError("steer: a SteeringSpec says everything; leave the other arguments out")
+    return what
 
 
-class _Hook:
-    """The forward hook; follows the running batch."""
-
-    def __init__(self, applied: Applied, model: ReportModel, sae: MatryoshkaSAE | None) -> None:
-        self.site = canonical_site(applied.spec.site)
-        self._applied = applied
-        self._spec = applied.spec
-        self._grid = model.grid
-        self._rule = DeltaRule(applied.spec, sae, model.device)
-        self._inputs: ModelInputs | None = None
-        self._ledger: Ledger | None = None
-        self._log: ChangeLog | None = None
-        self._selected = 0
-
-    def begin(self, inputs: ModelInputs) -> None:
-        self._inputs = inputs
-        self._ledger = Ledger(self.site, inputs)
-        self._log = ChangeLog(self.site, inputs)
-        self._selected = 0
-
-    def stop(self) -> None:
-        self._inputs = self._ledger = self._log = None
-
-    def end(self, written: Sequence[Generation] | None) -> None:
-        if self._inputs is None or self._ledger is None or self._log is None:
-            raise SteeringError(f"site {self.site}: a batch ended that never began")
-        calls = self._ledger.calls
-        if not calls:
-            raise SteeringError(f"site {self.site}: the hook never ran; this site is not part of the pass")
-        if not self._selected:
-            raise SteeringError(
-                f"site {self.site}: none of the tokens {list(self._spec.tokens.scopes)} was there to steer"
-            )
-        proofs = self._log.proofs(calls, written)
-        batch = sum(proofs, Proof(self.site))
-        self._applied.last = list(zip(self._inputs.study_ids, proofs, strict=True))
-        self._applied.proof += Proof(self.site, calls, batch.tokens, batch.delta_norm)
-        if self._spec.unconditional and not batch.total:
-            raise SteeringError(
-                f"site {self.site}: no token was changed; the change is lost in rounding, or the map is empty"
-            )
-
-    def __call__(self, module: nn.Module, arguments: Any, output: Any) -> Any:
-        if self._ledger is None or self._log is None:
-            raise SteeringError(
-                f"site {self.site}: run the model through model.generate or model.forward while it is steered"
-            )
-        h_btd = output[0] if isinstance(output, (tuple, list)) else output
-        places = self._ledger.next(tuple(h_btd.shape))
-        rows, columns = np.nonzero(select(places, self._spec.tokens, self._grid))
-        if not len(rows):
+def _hook(change: SiteChange) -> Any:
+    def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+        whole = isinstance(output, (tuple, list))
+        steered_btd = change.act(output[0] if whole else output)
+        if steered_btd is None:
             return None
-        here = places[rows, columns]
-        old_nd = h_btd[rows, columns]
-        new_nd = moved(old_nd, self._rule(old_nd, here))
-        norms_n = (new_nd.double() - old_nd.double()).norm(dim=-1).cpu().numpy()
-        if not np.isfinite(norms_n).all():
-            raise SteeringError(
-                f"site {self.site}: the steered residual is not finite; the strength is too large for {h_btd.dtype}"
-            )
-        self._selected += len(rows)
-        own_rows = here.study if self._ledger.by_image else rows
-        self._log.note(here, own_rows, norms_n, self._ledger.copies)
-        if not norms_n.any():
-            return None
-        steered_btd = h_btd.clone()
-        steered_btd[rows, columns] = new_nd
-        return (steered_btd, *output[1:]) if isinstance(output, (tuple, list)) else steered_btd
+        return (steered_btd, *output[1:]) if whole else steered_btd
 
-
-def moved(old_nd: torch.Tensor, delta_nd: torch.Tensor) -> torch.Tensor:
-    """old + delta, added in float32; bit for bit the old value wherever the delta is zero."""
-    new_nd = (old_nd.float() + delta_nd).to(old_nd.dtype)
-    return torch.where(delta_nd != 0, new_nd, old_nd)
+    return hook

@@ -6,17 +6,19 @@ computed in float32 from the unsteered residual. A change of exactly zero gives 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
+from steering.interventions.gates import OWN, Gate
+from steering.interventions.grids import on_grid, peak, table_for
 from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Kind, Scale
 from steering.interventions.positions import Places
-from steering.interventions.selection import on_grid
-from steering.interventions.spec import Intervention, Redirect, SteeringSpec
+from steering.interventions.spec import Intervention, SteeringSpec
 
 
 def change_of(kind: Kind, acts_nm: torch.Tensor, amounts_nm: torch.Tensor) -> torch.Tensor:
@@ -35,38 +37,69 @@ def change_of(kind: Kind, acts_nm: torch.Tensor, amounts_nm: torch.Tensor) -> to
 
 
 @dataclass(frozen=True)
+class Weighing:
+    """What a batch says of one intervention at n tokens.
+
+    Attributes:
+        weights_n: factor on the change (a schedule, or 0 for tokens that are not its own); ``None`` is 1 everywhere.
+        opens_n: what the text says where its gate reads text and activations.
+    """
+
+    weights_n: torch.Tensor | None = None
+    opens_n: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
 class _Prepared:
-    """One intervention with its tensors: unit directions (m, d), amount per unit strength (m,), peak-scaled maps."""
+    """One intervention with its tensors: unit directions (m, d), amount per unit strength (m,), grids of the batch."""
 
     intervention: Intervention
     directions_md: torch.Tensor
     units_m: torch.Tensor
+    maps: list[np.ndarray] = field(default_factory=list)
+    masks: list[np.ndarray] = field(default_factory=list)
 
 
 class DeltaRule:
-    """delta(h) of a whole spec.
+    """delta(h) of a spec at one of its sites.
 
     Example:
         >>> rule = DeltaRule(spec, sae, torch.device("cpu"))
         >>> delta_nd = rule(h_nd, places)  # places[i] says which token row i of h_nd is
     """
 
-    def __init__(self, spec: SteeringSpec, sae: MatryoshkaSAE | None, device: torch.device) -> None:
+    def __init__(
+        self, spec: SteeringSpec, sae: MatryoshkaSAE | None, device: torch.device, site: str | None = None
+    ) -> None:
+        by_site = spec.by_site
+        self._site = site if site is not None else next(iter(by_site))
         self._sae = sae
-        self._gate = spec.gate
-        self._parts = [_prepare(intervention, sae, device) for intervention in spec.interventions]
+        self._parts = [_prepare(part, sae, device) for part in by_site[self._site]]
         self._redirect = spec.redirect
-        self._toward_d = None if spec.redirect is None else _unit_or_none(spec.redirect, device)
+        self._toward_d = None if spec.redirect is None else _unit_or_none(spec.redirect.at(self._site), device)
+        self.for_studies(())
 
-    def __call__(self, h_nd: torch.Tensor, places: Places) -> torch.Tensor:
-        """What to add to the residuals (n, d), float32. ``places`` has shape (n,)."""
-        x_nd = h_nd.float()
-        delta_nd = torch.zeros_like(x_nd)
+    def for_studies(self, study_ids: Sequence[str]) -> None:
+        """Look up the maps and masks of a batch.
+
+        Raises:
+            SteeringError: a study without a grid where each study has its own.
+        """
         for part in self._parts:
-            delta_nd = delta_nd + self._part(x_nd, places, part)
-        if self._gate is not None:
-            open_n1 = self.activations(x_nd, (self._gate.feature,)) > self._gate.above
-            delta_nd = torch.where(open_n1, delta_nd, torch.zeros_like(delta_nd))
+            if part.intervention.shaped and (study_ids or not _per_study(part.intervention)):
+                grids = part.intervention
+                mask = () if grids.mask is None else (grids.mask,)
+                part.maps[:] = [table_for(grid, study_ids, "interventions.maps") for grid in grids.maps]
+                part.masks[:] = [table_for(grid, study_ids, "interventions.mask") for grid in mask]
+
+    def __call__(self, h_nd: torch.Tensor, places: Places, weighings: Sequence[Weighing] | None = None) -> torch.Tensor:
+        """What to add to the residuals (n, d), float32. ``places`` has shape (n,); a weighing an intervention."""
+        x_nd = h_nd.float()
+        each = weighings if weighings is not None else [Weighing()] * len(self._parts)
+        deltas = [self._part(x_nd, places, part, weighing) for part, weighing in zip(self._parts, each, strict=True)]
+        delta_nd = deltas[0]
+        for other_nd in deltas[1:]:
+            delta_nd = delta_nd + other_nd
         return self._redirected(delta_nd)
 
     def activations(self, x_nd: torch.Tensor, features: tuple[int, ...]) -> torch.Tensor:
@@ -76,16 +109,33 @@ class DeltaRule:
             acts_nm = sae.encode_features(x_nd.to(sae.W_enc.device), list(features))
         return acts_nm.to(x_nd.device, torch.float32)
 
-    def _part(self, x_nd: torch.Tensor, places: Places, part: _Prepared) -> torch.Tensor:
+    def _part(self, x_nd: torch.Tensor, places: Places, part: _Prepared, weighing: Weighing) -> torch.Tensor:
         intervention = part.intervention
-        features = intervention.features
+        gate = intervention.gate if intervention.gate is not None and intervention.gate.feature is not None else None
         acts_nm = x_nd.new_zeros(len(x_nd), len(part.directions_md))
-        if features and not isinstance(intervention.kind, Add):
-            acts_nm = self.activations(x_nd, features)
+        if intervention.features and (
+            not isinstance(intervention.kind, Add) or (gate is not None and gate.feature == OWN)
+        ):
+            acts_nm = self.activations(x_nd, intervention.features)
         change_nm = change_of(intervention.kind, acts_nm, _amounts(part, x_nd, places))
-        if intervention.shaped and intervention.mask is not None:
-            change_nm = change_nm * torch.from_numpy(on_grid(intervention.mask, places)).to(x_nd)[:, None]
+        if intervention.shaped and part.masks:
+            change_nm = change_nm * torch.from_numpy(on_grid(part.masks[0], places)).to(x_nd)[:, None]
+        if gate is not None:
+            open_nm = self._open(gate, x_nd, acts_nm, weighing.opens_n)
+            change_nm = torch.where(open_nm, change_nm, torch.zeros_like(change_nm))
+        if weighing.weights_n is not None:
+            change_nm = change_nm * weighing.weights_n[:, None]
         return change_nm @ part.directions_md
+
+    def _open(
+        self, gate: Gate, x_nd: torch.Tensor, acts_nm: torch.Tensor, opens_n: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Where a gate on a feature is open, (n, 1), or (n, m) where each feature is its own gate."""
+        seen = acts_nm if gate.feature == OWN else self.activations(x_nd, (int(gate.feature or 0),))
+        open_nm = seen > gate.above
+        if opens_n is not None:
+            open_nm = open_nm & opens_n[:, None]
+        return ~open_nm if gate.negate else open_nm
 
     def _redirected(self, delta_nd: torch.Tensor) -> torch.Tensor:
         if self._redirect is None:
@@ -99,6 +149,10 @@ def _needed(sae: MatryoshkaSAE | None) -> MatryoshkaSAE:
     if sae is None:
         raise SteeringError("sae: the spec names features, so the autoencoder they belong to is needed")
     return sae
+
+
+def _per_study(intervention: Intervention) -> bool:
+    return any(not isinstance(grid, tuple) for _, grid in intervention.grids)
 
 
 def _prepare(intervention: Intervention, sae: MatryoshkaSAE | None, device: torch.device) -> _Prepared:
@@ -116,21 +170,21 @@ def _amounts(part: _Prepared, x_nd: torch.Tensor, places: Places) -> torch.Tenso
     intervention, kind = part.intervention, part.intervention.kind
     if isinstance(kind, Scale | Ablate):
         return x_nd.new_zeros(len(x_nd), len(part.units_m))
-    amounts_nm = x_nd.new_ones(len(x_nd), len(part.units_m)) * float(kind.strength)
+    amounts_nm = x_nd.new_ones(len(x_nd), len(part.units_m)) * float(kind.strength)  # overflows to inf
     if kind.unit == "residual_norm":
         amounts_nm = amounts_nm * x_nd.norm(dim=-1, keepdim=True)
     elif kind.unit == "max_activation" and (kind.shape != "map" or intervention.direction is not None):
         amounts_nm = amounts_nm * part.units_m
     if kind.shape != "map":
         return amounts_nm
-    maps_nm = np.stack([on_grid(grid, places) for grid in intervention.maps], axis=1)
+    maps_nm = np.stack([on_grid(table, places) for table in part.maps], axis=1)
     if kind.unit != "max_activation" or intervention.direction is not None:
-        maps_nm = maps_nm / np.array([np.max(grid) for grid in intervention.maps], dtype=np.float32)
+        maps_nm = maps_nm / np.array([peak(grid) for grid in intervention.maps], dtype=np.float32)
     return amounts_nm * torch.from_numpy(maps_nm).to(amounts_nm)
 
 
-def _unit_or_none(redirect: Redirect, device: torch.device) -> torch.Tensor | None:
-    if redirect.vector is None:
+def _unit_or_none(vector: tuple[float, ...] | None, device: torch.device) -> torch.Tensor | None:
+    if vector is None:
         return None
-    vector_d = torch.tensor(redirect.vector, dtype=torch.float32, device=device)
+    vector_d = torch.tensor(vector, dtype=torch.float32, device=device)
     return vector_d / vector_d.norm()

@@ -54,7 +54,7 @@ def prompt_places(inputs: ModelInputs) -> Places:
     for i, (table, pad) in enumerate(zip(inputs.tokens, inputs.padding, strict=True)):
         for name in ("role", "image", "row", "col"):
             getattr(places, name)[i, pad:] = getattr(table, name)
-        places.generated[i, pad:] = _report_span(table)
+        places.generated[i, pad:] = report_span(table)
     return places
 
 
@@ -64,7 +64,7 @@ def prompt_length(table: TokenTable) -> int:
     return int(report[0]) if len(report) else len(table)
 
 
-def _report_span(table: TokenTable) -> np.ndarray:
+def report_span(table: TokenTable) -> np.ndarray:
     """From the first to the last report token, (n,) bool; box tokens in between are part of the report."""
     span = np.zeros(len(table), dtype=bool)
     report = np.flatnonzero(table.role == Role.REPORT)
@@ -108,13 +108,27 @@ class Ledger:
         Raises:
             SteeringError: an output whose tokens cannot be told.
         """
+        return self.places(shape, self.count(shape))
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        """Count the output that is being made now, without looking at its tokens: the first of its columns.
+
+        Raises:
+            SteeringError: an output whose tokens cannot be told.
+        """
         if len(shape) != 3:
             raise SteeringError(f"site {self.site}: output of shape {shape}; (rows, tokens, width) can be steered")
-        places = self._image_places(shape) if self.by_image else self._language_places(shape)
+        start = 0 if self.by_image else self._language_start(shape)
         self.calls += 1
-        return places
+        return start
 
-    def _language_places(self, shape: tuple[int, ...]) -> Places:
+    def places(self, shape: tuple[int, ...], start: int) -> Places:
+        """Places of the output that was just counted, (b, s)."""
+        if self.by_image:
+            return self._image_places(shape)
+        return _repeat(_columns(self._prompt, start, start + shape[1]), self._copies)
+
+    def _language_start(self, shape: tuple[int, ...]) -> int:
         rows, columns = shape[:2]
         studies = self._prompt.role.shape[0]
         if rows % studies or (self._copies and rows != studies * self._copies):
@@ -126,7 +140,7 @@ class Ledger:
             )
         start = self._start(columns)
         self._copies, self._seen = rows // studies, start + columns
-        return _repeat(_columns(self._prompt, start, start + columns), self._copies)
+        return start
 
     def _start(self, columns: int) -> int:
         if not self._seen or columns == self._seen + 1:

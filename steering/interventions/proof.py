@@ -23,12 +23,15 @@ class Proof:
         tokens: role → tokens whose residual is not what it was, each counted once. Padding and steps after the end of a
             report do not count; with beams every beam's token counts.
         delta_norm: sum over these tokens of the L2 norm of the change.
+        sites: where several sites were steered, the proof of each; then the rest is their sum, and a token counts once
+            a site.
     """
 
     site: str
     calls: int = 0
     tokens: dict[str, int] = field(default_factory=dict)
     delta_norm: float = 0.0
+    sites: tuple[Proof, ...] = ()
 
     @property
     def total(self) -> int:
@@ -36,13 +39,23 @@ class Proof:
         return sum(self.tokens.values())
 
     def to_json(self) -> dict[str, Any]:
-        return {"site": self.site, "calls": self.calls, "tokens": self.tokens, "delta_norm": self.delta_norm}
+        own = {"site": self.site, "calls": self.calls, "tokens": self.tokens, "delta_norm": self.delta_norm}
+        return own | ({"sites": [proof.to_json() for proof in self.sites]} if self.sites else {})
 
     def __add__(self, other: Proof) -> Proof:
         tokens = dict(self.tokens)
         for role, count in other.tokens.items():
             tokens[role] = tokens.get(role, 0) + count
-        return Proof(self.site, self.calls + other.calls, tokens, self.delta_norm + other.delta_norm)
+        sites = tuple(a + b for a, b in zip(self.sites, other.sites, strict=True))
+        return Proof(self.site, self.calls + other.calls, tokens, self.delta_norm + other.delta_norm, sites)
+
+
+def joined(proofs: Sequence[Proof]) -> Proof:
+    """The proofs of several sites as one, theirs kept in ``sites``; a single one as it is."""
+    if len(proofs) == 1:
+        return proofs[0]
+    total = sum(proofs[1:], proofs[0])
+    return Proof(", ".join(proof.site for proof in proofs), total.calls, total.tokens, total.delta_norm, tuple(proofs))
 
 
 class ChangeLog:

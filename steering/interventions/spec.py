@@ -1,23 +1,40 @@
 """What to steer: frozen, validated records that are saved beside the results.
 
-The kinds of intervention, and their formulas, are in :mod:`steering.interventions.kinds`.
+The kinds of intervention, and their formulas, are in :mod:`steering.interventions.kinds`; tokens, gates, schedules and
+grids have modules of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from activations.hooks import canonical_site, is_image_site
 from steering.errors import SteeringError
-from steering.interventions.kinds import Add, Amount, Kind, asks_for_change, check_finite, check_one_of, kind_name
+from steering.interventions.gates import Gate
+from steering.interventions.grids import Grid, Grids, StudyGrids, as_grid, as_grids
+from steering.interventions.kinds import Add, Amount, Kind, asks_for_change, kind_name
+from steering.interventions.schedules import Schedule
+from steering.interventions.tokens import SCOPES, Tokens
 
-Grid = tuple[tuple[float, ...], ...]
-
-SCOPES: tuple[str, ...] = ("prompt.image", "prompt.text", "generated")
+__all__ = [
+    "SCOPES",
+    "Direction",
+    "Gate",
+    "Grid",
+    "Grids",
+    "Intervention",
+    "Redirect",
+    "Schedule",
+    "SteeringSpec",
+    "StudyGrids",
+    "Tokens",
+    "as_grid",
+]
 
 
 @dataclass(frozen=True)
@@ -43,23 +60,29 @@ class Intervention:
         features: feature numbers of the SAE; several are changed together, each from the unsteered activation.
         direction: instead of features.
         max_activations: one value a feature; needed for the unit ``max_activation``.
-        maps: one (rows, columns) map a feature (or one for the direction); needed for the shape ``map``.
-        mask: (rows, columns) weights in [0, 1]; needed for the shape ``mask``.
+        maps: one (rows, columns) map a feature (or one for the direction); needed for the shape ``map``. A mapping from
+            study id to map gives each study its own.
+        mask: (rows, columns) weights in [0, 1], or a mapping from study id to them; needed for the shape ``mask``.
+        site, tokens, gate, schedule: its own; what is ``None`` is taken from the spec.
     """
 
     kind: Kind
     features: tuple[int, ...] = ()
     direction: Direction | None = None
     max_activations: tuple[float, ...] = ()
-    maps: tuple[Grid, ...] = ()
-    mask: Grid | None = None
+    maps: tuple[Grids, ...] = ()
+    mask: Grids | None = None
+    site: str | None = None
+    tokens: Tokens | None = None
+    gate: Gate | None = None
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", tuple(int(feature) for feature in self.features))
+        object.__setattr__(self, "features", tuple(_feature(feature) for feature in self.features))
         object.__setattr__(self, "max_activations", tuple(float(value) for value in self.max_activations))
-        object.__setattr__(self, "maps", tuple(as_grid(grid, "interventions.maps") for grid in self.maps))
+        object.__setattr__(self, "maps", tuple(as_grids(grid, "interventions.maps") for grid in self.maps))
         if self.mask is not None:
-            object.__setattr__(self, "mask", as_grid(self.mask, "interventions.mask", top=1.0))
+            object.__setattr__(self, "mask", as_grids(self.mask, "interventions.mask", top=1.0))
         self._check_target()
         self._check_amount()
 
@@ -98,7 +121,7 @@ class Intervention:
             raise SteeringError("interventions.mask: shape mask needs a mask")
 
     @property
-    def grids(self) -> tuple[tuple[str, Grid], ...]:
+    def grids(self) -> tuple[tuple[str, Grids], ...]:
         """Every map and mask with the name of its field."""
         masks = () if self.mask is None else (("interventions.mask", self.mask),)
         return tuple(("interventions.maps", grid) for grid in self.maps) + masks
@@ -109,88 +132,89 @@ class Intervention:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Which tokens are steered.
-
-    ``prompt.image``: patches; ``prompt.text``: template and sections of the prompt, without special tokens (the first
-    token is an attention sink); ``generated``: the report as it is written (or as it is teacher-forced). The residual
-    that chooses the first word of the report belongs to the last token of the prompt, that is to ``prompt.text``.
-
-    Args:
-        scopes: one or more of :data:`SCOPES`, or ``all``.
-        image: only patches of this image (``frontal``, ``lateral``, ``prior_frontal``).
-        box: only patches whose centre lies in this box, x0 y0 x1 y1 as fractions of the image.
-        mask: only patches where this (rows, columns) mask is not zero.
-    """
-
-    scopes: tuple[str, ...] = ("prompt.image",)
-    image: str | None = None
-    box: tuple[float, float, float, float] | None = None
-    mask: Grid | None = None
-
-    def __post_init__(self) -> None:
-        given = (self.scopes,) if isinstance(self.scopes, str) else tuple(self.scopes)
-        scopes = SCOPES if given == ("all",) else given
-        for scope in scopes:
-            check_one_of("tokens.scopes", scope, (*SCOPES, "all"))
-        if not scopes or "all" in scopes:
-            raise SteeringError(f"tokens.scopes: {list(given)}; give 'all' alone or some of {list(SCOPES)}")
-        object.__setattr__(self, "scopes", tuple(scope for scope in SCOPES if scope in scopes))
-        if self.mask is not None:
-            object.__setattr__(self, "mask", as_grid(self.mask, "tokens.mask"))
-        if self.box is not None:
-            object.__setattr__(self, "box", _checked_box(self.box))
-        if (self.image or self.box or self.mask) and "prompt.image" not in self.scopes:
-            raise SteeringError("tokens: image, box and mask choose among patches; add the scope prompt.image")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Only tokens at which ``feature`` is more active than ``above`` (the SAE's units)."""
-
-    feature: int
-    above: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_finite("gate.above", self.above)
-
-
-@dataclass(frozen=True)
 class Redirect:
     """A control: the same push, token by token of equal length, in another direction.
 
-    ``vector`` ``None`` means backwards, that is the wrong sign.
+    ``vector`` ``None`` means backwards, that is the wrong sign. ``vectors`` (site → vector) gives each site its own, as
+    sites of different width need.
     """
 
     name: str
     vector: tuple[float, ...] | None = None
+    vectors: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         if self.vector is not None:
             object.__setattr__(self, "vector", Direction(self.name, self.vector).vector)
+        pairs = self.vectors.items() if isinstance(self.vectors, Mapping) else self.vectors
+        checked = tuple((canonical_site(site), Direction(self.name, vector).vector) for site, vector in pairs)
+        object.__setattr__(self, "vectors", checked)
+        if self.vector is not None and checked:
+            raise SteeringError("redirect: give either vector or vectors (site → vector), not both")
+
+    def at(self, site: str) -> tuple[float, ...] | None:
+        """The direction at a site; ``None``: backwards.
+
+        Raises:
+            SteeringError: ``vectors`` has none for the site.
+        """
+        if not self.vectors:
+            return self.vector
+        known = dict(self.vectors)
+        if site not in known:
+            raise SteeringError(f"redirect.vectors: none for site {site}; there are {sorted(known)}")
+        return known[site]
 
 
 @dataclass(frozen=True)
 class SteeringSpec:
-    """Interventions at one site, on the same tokens."""
+    """Interventions, and what they share: site, tokens, gate and schedule of those that have none of their own.
+
+    Interventions at one site are all computed from the same unsteered residual and added up. A later site sees what the
+    earlier ones have done.
+    """
 
     site: str
     interventions: tuple[Intervention, ...]
     tokens: Tokens = Tokens()
     gate: Gate | None = None
     redirect: Redirect | None = None
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interventions", tuple(self.interventions))
-        if not self.site:
-            raise SteeringError("site: missing; name the site that the SAE was trained on")
         if not self.interventions:
             raise SteeringError("interventions: none given")
-        shaped = any(intervention.shaped for intervention in self.interventions)
-        if shaped and (self.tokens.scopes != ("prompt.image",) or self.tokens.image is None):
-            raise SteeringError(
-                "tokens: a map or a mask lies on one image; use scopes=('prompt.image',) and name the image"
+        if not self.site:
+            own = [part.site for part in self.interventions]
+            if None in own:
+                raise SteeringError(
+                    "site: missing; name the site that the SAE was trained on, or give each intervention its own"
+                )
+            object.__setattr__(self, "site", own[0])
+        for number, part in enumerate(self.resolved):
+            _check_place(part, f"interventions[{number}]." if len(self.interventions) > 1 else "")
+
+    @property
+    def resolved(self) -> tuple[Intervention, ...]:
+        """The interventions with everything that they take from the spec filled in, canonical names of sites."""
+        return tuple(
+            replace(
+                part,
+                site=canonical_site(part.site or self.site),
+                tokens=part.tokens or self.tokens,
+                gate=part.gate or self.gate,
+                schedule=part.schedule or self.schedule,
             )
+            for part in self.interventions
+        )
+
+    @property
+    def by_site(self) -> dict[str, tuple[Intervention, ...]]:
+        """Site → its resolved interventions, in the order in which the model computes the sites."""
+        parts = self.resolved
+        sites = sorted({str(part.site) for part in parts}, key=_order)
+        return {site: tuple(part for part in parts if part.site == site) for site in sites}
 
     @property
     def effective(self) -> bool:
@@ -199,32 +223,55 @@ class SteeringSpec:
 
     @property
     def unconditional(self) -> bool:
-        """Whether every token in scope must change, whatever its residual holds."""
-        adds = [i.kind for i in self.interventions if isinstance(i.kind, Add) and i.kind.strength != 0]
-        return bool(adds) and len(adds) == len(self.interventions) and self.gate is None
+        """Whether every token in scope must change, whatever its residual holds and whatever is written."""
+        return unconditional(self.resolved)
 
 
-def as_grid(values: Any, field: str, top: float | None = None) -> Grid:
-    """(rows, columns) numbers as nested tuples; finite, not negative, at most ``top``, not all zero."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SteeringError(f"{field}: not a (rows, columns) table of numbers") from error
-    if array.ndim != 2 or not array.size:
-        raise SteeringError(f"{field}: shape {array.shape}; (rows, columns) of the patch grid is needed")
-    if not np.isfinite(array).all() or (array < 0).any() or not array.any() or (top is not None and array.max() > top):
-        limit = "" if top is None else f", at most {top:g}"
-        raise SteeringError(f"{field}: values must be finite, not negative{limit}, and not all zero")
-    return tuple(tuple(row) for row in array.tolist())
+def unconditional(parts: tuple[Intervention, ...]) -> bool:
+    """Whether resolved interventions must change every token in scope."""
+    adds = [part for part in parts if isinstance(part.kind, Add) and part.kind.strength != 0]
+    return bool(adds) and len(adds) == len(parts) and not any(part.gate or conditional(part) for part in parts)
 
 
-def _checked_box(box: Sequence[float]) -> tuple[float, float, float, float]:
-    values = tuple(float(value) for value in box)
-    if (
-        len(values) != 4
-        or not all(0 <= value <= 1 for value in values)
-        or values[0] >= values[2]
-        or values[1] >= values[3]
-    ):
-        raise SteeringError(f"tokens.box: {box!r}; needs x0 y0 x1 y1 with 0 ≤ x0 < x1 ≤ 1 and 0 ≤ y0 < y1 ≤ 1")
-    return values[0], values[1], values[2], values[3]
+def conditional(part: Intervention) -> bool:
+    """Whether a batch may hold no token for a resolved intervention although it has its scopes."""
+    assert part.tokens is not None
+    per_study = any(isinstance(grid, StudyGrids) for _, grid in part.grids) or isinstance(part.tokens.mask, StudyGrids)
+    reads_text = part.tokens.reads_text or (part.gate is not None and part.gate.reads_text)
+    return per_study or reads_text or part.schedule is not None
+
+
+def _check_place(part: Intervention, path: str) -> None:
+    """Refuse resolved interventions whose tokens do not go with their shape, gate, schedule or site."""
+    tokens = part.tokens
+    assert tokens is not None
+    if part.shaped and (tokens.scopes != ("prompt.image",) or tokens.image is None):
+        raise SteeringError(
+            f"{path}tokens: a map or a mask lies on one image; use scopes=('prompt.image',) and name the image"
+        )
+    if part.gate is not None:
+        if part.gate.feature == "own" and not part.features:
+            raise SteeringError(f"{path}gate.feature: a direction has no activation of its own; name a feature")
+        if part.gate.reads_text and not part.gate.negate and tokens.scopes == ("prompt.image",):
+            raise SteeringError(
+                f"{path}gate: topic and pattern read text, and images have none; add the scope prompt.text or generated"
+            )
+    if part.schedule is not None and "generated" not in tokens.scopes:
+        raise SteeringError(f"{path}schedule: it counts tokens of the report; add the scope generated to tokens")
+    if is_image_site(str(part.site)) and "prompt.image" not in tokens.scopes:
+        raise SteeringError(
+            f"{path}tokens.scopes: {part.site} holds patches only; use prompt.image, or a site language.L"
+        )
+
+
+def _order(site: str) -> tuple[int, int, str]:
+    tower, _, number = site.partition(".")
+    towers = ("vision", "projector", "language")
+    place = towers.index(tower) if tower in towers else len(towers)
+    return place, int(number) if number.isdigit() else -1, site
+
+
+def _feature(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise SteeringError(f"interventions.features: {value!r} is not a feature number")
+    return int(value)

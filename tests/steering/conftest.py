@@ -137,6 +137,9 @@ class TinyReportModel(ReportModel):
         kept = tuple(ids[: ids.index(EOS)] if finished else ids)
         return Generation(study_id, ids_words(kept), kept, finished)
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        return ids_words(ids)
+
     def preview(self, study: Study, image: str, size: int | None = None) -> np.ndarray:
         return study.pixels(image)
 

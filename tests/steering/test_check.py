@@ -30,14 +30,14 @@ def push(width):
     ("wrong", "words"),
     [
         (spec("language.9"), "site: tiny has no 'language.9'; it has vision.0, projector"),
-        (spec(feature=64), "interventions.features: 64; the autoencoder has features 0 … 63"),
-        (spec(gate=Gate(99)), "gate.feature: 99"),
+        (spec(feature=64), r"interventions\[0\].features: 64; the autoencoder has features 0 … 63"),
+        (spec(gate=Gate(99)), r"interventions\[0\].gate.feature: 99"),
         (spec("language.0"), "trained at language.1"),
         (spec("vision.0"), "site: vision.0 has width 8, the autoencoder 32"),
         (spec(tokens=Tokens(mask=np.ones((3, 2)))), r"tokens.mask: shape \(3, 2\), the model's patch grid is \(2, 3\)"),
         (spec(tokens=Tokens(image="side")), "tokens.image: 'side'"),
-        (shaped(np.ones((2, 2))), r"interventions.maps: shape \(2, 2\)"),
-        (push(31), "interventions.direction: 31 numbers"),
+        (shaped(np.ones((2, 2))), r"interventions\[0\].maps: shape \(2, 2\)"),
+        (push(31), r"interventions\[0\].direction: 31 numbers"),
         (spec(redirect=Redirect("r", (1.0, 2.0))), "redirect.vector: 2 numbers"),
     ],
 )

@@ -133,7 +133,7 @@ def test_another_experiment_in_the_folder_is_refused(model, sae, studies, tmp_pa
 
 def test_wrong_specs_are_refused_before_any_generation(model, sae, studies, tmp_path, reader):
     wrong = SteeringSpec("language.1", (Intervention(Ablate(), (64,)),))
-    with pytest.raises(SteeringError, match=r"interventions\.features: 64"):
+    with pytest.raises(SteeringError, match=r"interventions\[0\]\.features: 64"):
         run(model, sae, experiment(wrong), studies, tmp_path / "new", reader)
     with pytest.raises(SteeringError, match="firing_rates"):
         run_experiment(model, sae, experiment(FEATURE), studies, tmp_path / "new", reader=reader)

@@ -117,12 +117,13 @@ def test_a_map_needs_one_image():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"interventions": []}, "spec: the field 'site' is missing"),
+        ({"interventions": []}, "interventions: none given"),
+        ({"interventions": [{"kind": "ablate", "features": [1]}]}, "spec: the field 'site' is missing"),
         ({"site": "x", "interventions": [], "layer": 3}, "spec: unknown field 'layer'"),
         ({"site": "x", "interventions": {}}, "a list is needed"),
-        ({"site": "x", "interventions": [{"kind": "boost"}]}, "interventions.kind: 'boost'"),
-        ({"site": "x", "interventions": ["add"]}, "interventions.kind: 'add'"),
-        ({"site": "x", "interventions": [{"kind": "add", "features": [1]}]}, "interventions.add: .*strength"),
+        ({"site": "x", "interventions": [{"kind": "boost"}]}, r"interventions\[0\].kind: 'boost'"),
+        ({"site": "x", "interventions": ["add"]}, r"interventions\[0\].kind: 'add'"),
+        ({"site": "x", "interventions": [{"kind": "add", "features": [1]}]}, r"interventions\[0\].add: .*strength"),
         ({"site": "x", "interventions": [{"kind": "scale", "factor": 1, "dose": 2}]}, "unknown field 'dose'"),
         ({"site": "x", "interventions": [{"kind": "ablate", "features": [1]}], "tokens": 3}, "tokens: an object"),
         ([], "spec: an object"),
