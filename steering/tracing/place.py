@@ -46,16 +46,18 @@ def read_causal_map(run: Path) -> pd.DataFrame | None:
 
 
 def best_site(causal_map: pd.DataFrame, sites: Sequence[str] | None = None) -> Place | None:
-    """Where an autoencoder should read: the deepest site at which one scope still carries the findings whole.
+    """Where an autoencoder should read: the deepest site at which the prompt still carries the findings whole.
 
-    "Whole" is at least :data:`WHOLE` of the largest effect on the map. The deepest, since what lies there is nearest to
-    the words. ``None`` if no cell of these sites has an effect of :data:`MIN_EFFECT`.
+    "Whole" is at least :data:`WHOLE` of the largest effect of a prompt scope on the map. The deepest, since what lies
+    there is nearest to the words. Tokens of the report count only where no prompt scope has an effect: after the last
+    block they carry everything by construction. ``None`` if nothing has an effect of :data:`MIN_EFFECT`.
 
     Args:
         sites: choose among these, for instance the cached ones.
     """
-    cells = _means(causal_map, None, sites)
-    if not cells or cells[0].effect < MIN_EFFECT:
+    carrying = [cell for cell in _means(causal_map, None, sites) if cell.effect >= MIN_EFFECT]
+    cells = [cell for cell in carrying if cell.scope != "generated"] or carrying
+    if not cells:
         return None
     top = max(cell.effect for cell in cells)
     order = {site: number for number, site in enumerate(dict.fromkeys(causal_map["site"]))}
