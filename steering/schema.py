@@ -134,7 +134,7 @@ SIDE_EFFECT_COLUMNS: dict[str, str] = {
     "random_rate_high": "float64",
 }
 
-#: ``verdicts.parquet``: one row a condition. Strength from the select half, figures from the report half of the patients.
+#: ``verdicts.parquet``: one row a condition. Strength from the select half of the patients, figures from the other.
 VERDICT_COLUMNS: dict[str, str] = {
     "condition": "str",
     "key": "str",

@@ -11,7 +11,6 @@ import pandas as pd
 
 from steering.errors import SteeringError
 
-
 #: Columns that a table got after files had been written: name → (type, value in those files).
 Later = Mapping[str, tuple[str, Any]]
 

@@ -16,7 +16,7 @@ import torch
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
 from steering.interventions.directions import PARALLEL, equal_rate_feature, group_direction, random_direction
-from steering.interventions.spec import Intervention, Redirect, SteeringSpec
+from steering.interventions.spec import Intervention, Redirect, SteeringSpec, as_grid
 from steering.schema import ControlKind
 
 
@@ -145,7 +145,7 @@ def random_group(
     for part in spec.interventions:
         features = tuple(next(drawn) for _ in part.features)
         tops = tuple(pool.max_activations[f] for f in features) if part.max_activations else ()
-        maps = tuple(np.asarray(pool.maps[f], dtype=float) for f in features) if part.maps else ()
+        maps = tuple(as_grid(pool.maps[f], "pool.maps") for f in features) if part.maps else ()
         other = replace(part, features=features, max_activations=tops, maps=maps)
         parts.append(_as_long(other, _length(part, rows_fd) / _length(other, rows_fd)))
     return replace(spec, interventions=tuple(parts))
@@ -169,7 +169,7 @@ def _as_long(part: Intervention, factor: float) -> Intervention:
     return replace(
         part,
         max_activations=tuple(top * factor for top in part.max_activations),
-        maps=tuple(np.asarray(grid) * factor for grid in part.maps),
+        maps=tuple(as_grid(np.asarray(grid) * factor, "pool.maps") for grid in part.maps),
     )
 
 

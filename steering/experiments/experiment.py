@@ -79,7 +79,7 @@ def run_experiment(
     _check_studies(studies, batch)
     for spec in experiment.conditions.values():
         check_spec(spec, model, sae)
-    arms = arms_of(experiment, _width(experiment, model), sae, firing_rates, pool)
+    arms = arms_of(experiment, experiment_width(experiment, model), sae, firing_rates, pool)
     bare = [without_prior(study) for study in studies] if experiment.without_prior else []
     inert = [] if causal_map is None else _inert(experiment, causal_map)
     _claim(folder, experiment, model, sae, studies, inert)
@@ -118,7 +118,7 @@ def _inert(experiment: Experiment, causal_map: pd.DataFrame) -> list[str]:
     return found
 
 
-def _width(experiment: Experiment, model: ReportModel) -> int:
+def experiment_width(experiment: Experiment, model: ReportModel) -> int:
     """Width of the sites; the conditions of one experiment share it, so that its random directions fit all."""
     widths = {model.width(canonical_site(spec.site)) for spec in experiment.conditions.values()}
     if len(widths) != 1:

@@ -21,7 +21,7 @@ Label = tuple[str, str, int, float]
 
 @dataclass(frozen=True)
 class Report:
-    """One generated report. ``text`` is without marks of grounding; ``boxes`` maps findings that are present to boxes."""
+    """One generated report. ``text`` is without marks of grounding; ``boxes``: finding that is present → boxes."""
 
     text: str
     reading: Reading

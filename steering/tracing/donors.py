@@ -59,9 +59,7 @@ def sentences_of(report: str) -> list[str]:
     return [" ".join(report[slice(*span)].split()) for span in sentence_spans(report)]
 
 
-def contrast(
-    report: str, negative: str | None, positive: str, key: str, place_share: float = 1.0
-) -> tuple[str, str]:
+def contrast(report: str, negative: str | None, positive: str, key: str, place_share: float = 1.0) -> tuple[str, str]:
     """Two versions of a report: one that denies the finding and one that states it, else equal.
 
     What the report itself says of the finding makes place for the sentence. If it says nothing, the sentence comes
