@@ -102,33 +102,26 @@ def print_screening(run: Run, config: ScreenStageConfig, summary: Mapping[str, A
     path = table_path(run, config.name, config.finding, config.goal)
     frame = pd.read_parquet(path)
     written = frame[frame["generated"]].sort_values(["select_clean", "effect"], ascending=False).head(n)
-    rows = [
-        (
-            str(row["feature"]),
-            f"{row['strength']:g}",
-            *(number(row[name], 2) for name in ("select_clean", "report_clean", "report_on_target")),
-            number(row["report_off_target"], 3),
-            number(row["report_parse_failures"], 2),
-            f"{number(row['effect'], 2)} ({number(row['effect_low'], 2)}–{number(row['effect_high'], 2)})",
-            row["label"] or NOTHING,
-        )
-        for row in written.to_dict("records")
-    ]
-    columns = ["feature", "×", "clean, chosen on", "clean, other half", "on target", "off target", "garbled",
-               "log-odds (nats)", "label"]  # fmt: skip
     what = f"{'' if config.goal == 'present' else 'no '}{config.finding}"
     out = console()
-    out.print(table(f"Features that make reports say: {what}", columns, rows))
-    ways = [
-        (str(way["way"]), *(number(way[k], 2) for k in ("clean_first", "clean", "on_target", "parse_failures")),
-         number(way["off_target"], 3), str(way["features"]))
-        for way in summary["ways"]
-    ]  # fmt: skip
-    columns = ["chosen by", "best: clean", "five: clean", "on target", "garbled", "off target", "features"]
-    made = table("What each way of choosing is worth, on the half that had no say", columns, ways)
+    rows = [(str(row["feature"]), *_screened(row), f"{row['effect']:.2f}", row["label"] or NOTHING)
+            for row in written.to_dict("records")]  # fmt: skip
+    columns = ["feature", "×", "clean", "clean, chosen on", "on target", "off target", "garbled", "nats", "label"]
+    caption = "Figures of the half of the patients that had no say in the choice; nats: log-odds in the forced pass."
+    made = table(f"Features that make reports say: {what}", columns, rows, caption)
+    made.columns[-1].justify = "left"
+    out.print(made)
+    rows = [(row["way"], *_screened(row), row["features"]) for row in summary["groups"]]
+    made = table(f"The {config.group} best of each way, together", ["chosen by", *columns[1:-2], "features"], rows)
     made.columns[-1].justify = "left"
     out.print(made)
     rate, in_all = summary.get("features_an_hour"), summary.get("features_an_hour_in_all")
     speed = f"; {rate:,.0f} an hour in the pass, {in_all:,.0f} with reports" if rate and in_all else ""
-    out.print(f"{summary['features']} features, {summary['written']} of them wrote reports{speed}. Table: {path}",
-              soft_wrap=True)  # fmt: skip
+    told = f"{summary['features']} features, {summary['written']} of them wrote reports{speed}. Table: {path}"
+    out.print(told, soft_wrap=True)
+
+
+def _screened(row: Mapping[str, Any]) -> tuple[str, ...]:
+    names = ("report_clean", "select_clean", "report_on_target")
+    shares = tuple(number(row[name], 2) for name in names)
+    return f"{row['strength']:g}", *shares, number(row["report_off_target"], 3), number(row["report_parse_failures"], 2)

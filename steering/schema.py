@@ -226,6 +226,23 @@ SCREEN_COLUMNS: dict[str, str] = {
     "report_parse_failures": "float64",
 }
 
+#: ``screen-FINDING-groups.parquet``: one row a way of choosing; the best features of each, steered together.
+SCREEN_GROUP_COLUMNS: dict[str, str] = {
+    "way": "str",  # clean generations, effect, output score, confidence, label; random 0, random 1 … are the control
+    "features": "str",  # comma-separated
+    "strength": "float64",  # with most clean success on the select half
+    "select_n": "int64",
+    "select_clean": "float64",
+    "select_on_target": "float64",
+    "select_off_target": "float64",
+    "select_parse_failures": "float64",
+    "report_n": "int64",
+    "report_clean": "float64",
+    "report_on_target": "float64",
+    "report_off_target": "float64",
+    "report_parse_failures": "float64",
+}
+
 #: ``causal_map.parquet``: one row a finding × site × token scope.
 CAUSAL_MAP_COLUMNS: dict[str, str] = {
     "key": "str",

@@ -77,3 +77,21 @@ def read_json(path: Path) -> Any:
         raise SteeringError(f"{path}: there is no such file") from error
     except ValueError as error:
         raise SteeringError(f"{path}: not JSON ({error})") from error
+
+
+def claim_json(path: Path, asked: Mapping[str, Any]) -> None:
+    """Write settings, or make sure that those that are there say the same.
+
+    Raises:
+        SteeringError: they say something else; the message names the fields.
+    """
+    if not path.is_file():
+        write_json(asked, path)
+        return
+    found = read_json(path)
+    differing = [key for key in asked if found.get(key) != json.loads(json.dumps(asked[key]))]
+    if differing:
+        raise SteeringError(
+            f"{path}: what lies here was made with other settings (its {', '.join(differing)} differ); delete it and "
+            "the table beside it, or use another folder"
+        )

@@ -46,6 +46,9 @@ def screen(
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", min=1, help="Best features of each way that write reports.")
     ] = 8,
+    group: Annotated[
+        int, typer.Option("--group", metavar="N", min=1, help="Best features of each way that are steered together.")
+    ] = 10,
     studies: Annotated[
         int, typer.Option("--studies", metavar="N", min=2, help="Studies to write reports about; halved.")
     ] = 40,
@@ -65,7 +68,8 @@ def screen(
     Every feature is pushed in a teacher-forced pass: how much likelier becomes a report with the finding? That is a
     sieve, and rewards directions that break the text. The best by each measure, and those whose label names the
     finding, write reports; ranked by how many reach the goal with nothing else changed, on one half of the patients,
-    and reported on the other. Written to RUN/sae/NAME/steering/screen-FINDING.parquet. Stopped, it goes on.
+    and reported on the other. At last the best of each way are steered together, beside random groups. Written to
+    RUN/sae/NAME/steering/screen-FINDING.parquet. Stopped, it goes on.
 
     \b
     Examples:
@@ -93,6 +97,7 @@ def screen(
             strengths=numbers(strength, "--strength"),
             shape=shape,
             keep=keep,
+            group=group,
             only=tuple(feature or ()),
             seed=seed,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.causal_pairs import causal_pairs
@@ -34,6 +35,7 @@ class ScreenStageConfig:
         strengths: of the reports.
         shape: ``map`` or ``uniform``.
         keep: best features of each way that write reports.
+        group: the best features of each way that are steered together.
         only: candidates; empty is every feature that can be pushed so.
     """
 
@@ -48,6 +50,7 @@ class ScreenStageConfig:
     shape: str = "map"
     keep: int = 8
     only: tuple[int, ...] = ()
+    group: int = 10
     seed: int = 0
 
     @property
@@ -69,22 +72,27 @@ def screen(run: Run, config: ScreenStageConfig, work: Work) -> StageResult:
         config.stage,
         f"Screening features for {config.finding}",
         config,
-        [path, path.with_suffix(".json")],
+        [path, path.with_suffix(".json"), _groups_path(path)],
         lambda progress: _screen(run, config, progress),
         after=[f"index:{config.name}"],
     )
 
 
-def table_path(run: Run, name: str, finding: str, goal: str) -> Any:
+def table_path(run: Run, name: str, finding: str, goal: str) -> Path:
     """Where the table of a screening lies."""
     from steering.schema import screen_file
 
     return run.sae_dir(name) / "steering" / screen_file(finding if goal == "present" else f"{finding}-{goal}")
 
 
+def _groups_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-groups.parquet")
+
+
 def _screen(run: Run, config: ScreenStageConfig, progress: Progress) -> Mapping[str, Any]:
     from steering.experiments.recipes import feature_pool
-    from steering.experiments.screening import ScreenConfig, comparison, screen
+    from steering.experiments.screening import ScreenConfig, screen
+    from steering.experiments.screening_groups import screen_groups
 
     if not run.model.writes:
         raise InputError(f"model {run.model.name!r}: is an encoder and writes no reports that features could change")
@@ -99,26 +107,32 @@ def _screen(run: Run, config: ScreenStageConfig, progress: Progress) -> Mapping[
             passed.append(time.monotonic() - start)
         progress(done, total)
 
+    asked = ScreenConfig(
+        config.finding,
+        config.goal,  # type: ignore[arg-type]
+        run.config_of(f"train-sae:{config.name}")["site"],
+        config.strength,
+        config.strengths,
+        config.shape,
+        config.keep,
+    )
+    path = table_path(run, config.name, config.finding, config.goal)
+    sae, studies = run.sae_named(config.name), run.studies.pick(config.study_ids)
     table = screen(
         run.model,
-        run.sae_named(config.name),
-        ScreenConfig(
-            config.finding,
-            config.goal,  # type: ignore[arg-type]
-            run.config_of(f"train-sae:{config.name}")["site"],
-            config.strength,
-            config.strengths,
-            config.shape,
-            config.keep,
-        ),
+        sae,
+        asked,
         pairs,
-        run.studies.pick(config.study_ids),
+        studies,
         pool,
-        table_path(run, config.name, config.finding, config.goal),
+        path,
         candidates=config.only or None,
         labels=labels_of(run, config.name, config.finding, config.goal),
         seed=config.seed,
         progress=watched,
+    )
+    groups = screen_groups(
+        run.model, sae, asked, studies, pool, table, _groups_path(path), size=config.group, seed=config.seed
     )
     new, seconds = len(table) - before, passed[0] if passed else float("nan")
     return {
@@ -128,7 +142,7 @@ def _screen(run: Run, config: ScreenStageConfig, progress: Progress) -> Mapping[
         "written": int(table["generated"].sum()),
         "features_an_hour": 3600 * new / seconds if new and seconds > 0 else None,
         "features_an_hour_in_all": 3600 * new / (time.monotonic() - start) if new else None,
-        "ways": comparison(table).to_dict("records"),
+        "groups": groups.to_dict("records"),
     }
 
 

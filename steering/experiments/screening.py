@@ -28,7 +28,7 @@ from steering.experiments.teacher_forced import TeacherForced
 from steering.interventions.kinds import check_one_of
 from steering.schema import SCREEN_COLUMNS
 from steering.statistics import bootstrap_mean
-from steering.tables import read_json, read_table, table_of, write_json, write_table
+from steering.tables import claim_json, read_table, table_of, write_table
 from steering.tracing.pairs import Pair
 
 Progress = Callable[[int, int], None]
@@ -112,7 +112,8 @@ def screen(
     features = usable if candidates is None else sorted(set(candidates) & set(usable))
     if not pairs or not features:
         raise SteeringError(f"screen {config.finding!r}: {len(pairs)} pairs and {len(features)} usable candidates")
-    _claim(path, model, sae, config, pairs, studies, features, seed)
+    asked = _settings(model, sae, config, pairs, studies, features, seed)
+    claim_json(path.with_suffix(".json"), asked)
     table = read_table(path, SCREEN_COLUMNS) if path.is_file() else table_of([], SCREEN_COLUMNS)
     labels = labels or Labels({})
     table = _forced(model, sae, config, pairs, pool, path, table, features, labels, seed, progress)
@@ -130,29 +131,19 @@ def chosen_features(table: pd.DataFrame, keep: int) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def comparison(table: pd.DataFrame, n: int = 5) -> pd.DataFrame:
-    """What each way of choosing is worth: mean clean success on the report half of its ``n`` best, and of the best one.
-
-    ``clean generations`` ranks by clean success on the select half; the other ways by their own measure.
-    """
-    written = table[table["generated"]]
-    rows = []
+def best_features(table: pd.DataFrame, n: int) -> dict[str, list[int]]:
+    """Way of choosing → its ``n`` best features: clean generations on the select half, and each of :data:`WAYS`."""
+    found: dict[str, list[int]] = {}
     for way in ("select_clean", *WAYS):
-        of_way = written[written["by_label"]] if way == "label_score" else written
-        best = of_way.sort_values([way, "effect"], ascending=False, kind="stable").head(n)
-        rows.append(
-            {
-                "way": "clean generations" if way == "select_clean" else way.replace("_", " "),
-                "n": len(best),
-                "clean": best["report_clean"].mean(),
-                "clean_first": best["report_clean"].iloc[0] if len(best) else float("nan"),
-                "on_target": best["report_on_target"].mean(),
-                "off_target": best["report_off_target"].mean(),
-                "parse_failures": best["report_parse_failures"].mean(),
-                "features": ", ".join(map(str, best["feature"])),
-            }
-        )
-    return pd.DataFrame(rows)
+        rows = table[table["by_label"]] if way == "label_score" else table
+        rows = rows[rows["generated"]] if way == "select_clean" else rows
+        best = rows.sort_values([way, "effect", "feature"], ascending=[False, False, True], kind="stable").head(n)
+        if len(best):
+            found[_NAMES.get(way, way.replace("_", " "))] = [int(feature) for feature in best["feature"]]
+    return found
+
+
+_NAMES = {"select_clean": "clean generations", "label_score": "label"}
 
 
 def _forced(
@@ -228,7 +219,7 @@ def _written(
     for number, feature in enumerate(chosen):
         if feature not in done:
             reports = reports or CleanReports(model, sae, config.finding, config.goal, studies, batch, seed)
-            row = reports.of(feature, config.site, config.shape, config.strengths, pool)
+            row = reports.of([feature], config.site, config.shape, config.strengths, pool)
             place = table["feature"] == feature
             for name, value in ({"generated": True} | row).items():
                 table.loc[place, name] = value
@@ -239,8 +230,7 @@ def _written(
     return table
 
 
-def _claim(
-    path: Path,
+def _settings(
     model: ReportModel,
     sae: MatryoshkaSAE,
     config: ScreenConfig,
@@ -248,9 +238,9 @@ def _claim(
     studies: Sequence[Study],
     features: Sequence[int],
     seed: int,
-) -> None:
-    """Write the settings beside the table, or make sure that those that are there say the same."""
-    asked = {
+) -> dict[str, Any]:
+    """What decides the table, as JSON."""
+    return {
         "model": model.fingerprint,
         "sae": sae_fingerprint(sae),
         "settings": asdict(replace(config, chunk=1)) | {"strengths": list(config.strengths), "seed": seed},
@@ -258,14 +248,3 @@ def _claim(
         "studies": [study.study_id for study in studies],
         "features": [int(feature) for feature in features],
     }
-    settings = path.with_suffix(".json")
-    if not settings.is_file():
-        write_json(asked, settings)
-        return
-    found = read_json(settings)
-    differing = [key for key in asked if found.get(key) != asked[key]]
-    if differing:
-        raise SteeringError(
-            f"{settings}: a screening with other settings lies here (its {', '.join(differing)} differ); delete "
-            f"{path.name} and {settings.name}, or use another folder"
-        )

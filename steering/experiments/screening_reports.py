@@ -51,10 +51,14 @@ class CleanReports:
         half = select_half((study.patient_id for study in self._studies), seed)
         self._select_n = np.array([study.patient_id in half for study in self._studies])
 
-    def of(self, feature: int, site: str, shape: str, strengths: Sequence[float], pool: FeaturePool) -> dict[str, Any]:
-        """Columns of :data:`steering.schema.SCREEN_COLUMNS`, at the strength with most clean success on the select
-        half."""
-        tried = [(strength, self._outcomes(feature, site, shape, strength, pool)) for strength in strengths]
+    def of(
+        self, features: Sequence[int], site: str, shape: str, strengths: Sequence[float], pool: FeaturePool
+    ) -> dict[str, Any]:
+        """Steer the features together; columns of :data:`steering.schema.SCREEN_COLUMNS`.
+
+        At the strength with most clean success on the select half.
+        """
+        tried = [(strength, self._outcomes(tuple(features), site, shape, strength, pool)) for strength in strengths]
         select_n = self._select_n
         strength, outcome = max(tried, key=lambda one: (one[1]["clean"][select_n].mean(), -one[0]))
         row: dict[str, Any] = {"strength": strength}
@@ -66,11 +70,11 @@ class CleanReports:
         return row
 
     def _outcomes(
-        self, feature: int, site: str, shape: str, strength: float, pool: FeaturePool
+        self, features: tuple[int, ...], site: str, shape: str, strength: float, pool: FeaturePool
     ) -> dict[str, np.ndarray]:
         sign = 1.0 if self._goal == "present" else -1.0
         spec = build_spec(
-            {feature: Add(sign * strength, shape=shape)},  # type: ignore[arg-type]
+            {features: Add(sign * strength, shape=shape)},  # type: ignore[arg-type]
             self._sae,
             site=site,
             maps=pool.maps,
