@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from interp import tables
 from interp.evaluation.tables import evaluation_tables
 from interp.stages.steer import STAGE as STEER
+from interp.steering_tables import steering_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def print_report(run: Run, sae: str = "main") -> None:
     for line in tables.score_lines(run.require(f"score:{sae}").summary):
         out.print(line)
     out.print()
-    out.print(tables.steering_table(steering_summaries(run, sae)))
+    out.print(steering_table(steering_summaries(run, sae)))
     out.print(f"Dashboard: {run.dashboard_path}")
 
 

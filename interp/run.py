@@ -30,6 +30,7 @@ COMMAND_OF_STAGE = {
     "explain": "interp explain",
     "score": "interp score",
     "trace": "interp trace",
+    "screen": "interp screen",
     "steer": "interp steer",
     "dashboard": "interp dashboard --export",
 }

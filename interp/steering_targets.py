@@ -73,12 +73,22 @@ def _weights(means_sf: np.ndarray, label_s: np.ndarray) -> np.ndarray:
     return np.where(fires_f, difference_f * selective_f**2, 0.0)
 
 
-def room_for(run: Run, finding: str, goal: str, n: int, *, seed: int = 0, terms: str | None = None) -> list[str]:
+def room_for(
+    run: Run,
+    finding: str,
+    goal: str,
+    n: int,
+    *,
+    seed: int = 0,
+    terms: str | None = None,
+    with_prior: bool = False,
+) -> list[str]:
     """Ids of studies of the report half where the finding is absent (goal ``present``) or present (goal ``absent``).
 
     Args:
         n: at most so many.
         terms: only studies of these terms.
+        with_prior: only studies with an earlier image.
 
     Raises:
         InputError: there is no such study.
@@ -90,7 +100,10 @@ def room_for(run: Run, finding: str, goal: str, n: int, *, seed: int = 0, terms:
     keep_s = report_s & (label_s == (0 if goal == "present" else 1))
     if terms is not None:
         keep_s &= (frame["terms"] == terms).to_numpy()
+    if with_prior:
+        keep_s &= frame["preview_prior_frontal"].notna().to_numpy()
     ids = frame["study_id"][keep_s].tolist()[:n]
     if not ids:
-        raise InputError(f"finding {finding!r}: no study of the report half leaves room for goal {goal!r}")
+        which = "no study with an earlier image" if with_prior else "no study"
+        raise InputError(f"finding {finding!r}: {which} of the report half leaves room for goal {goal!r}")
     return ids

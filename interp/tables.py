@@ -113,53 +113,12 @@ def print_causal_map(run: Run) -> None:
             rows,
         )
     )
-
-
-def print_steering(summaries: Iterable[Mapping[str, Any]]) -> None:
-    """The best strength of each condition beside its controls."""
-    console().print(steering_table(summaries))
-
-
-#: Controls of an experiment in its summary; of the random directions the one that moved most.
-_CONTROLS = ("random_on_target_max", "wrong_sign_on_target", "equal_rate_on_target")
-
-
-def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
-    """One row a condition, at the strength that moved most on target beyond off target."""
-    rows = [
-        (
-            f"{'' if summary['goal'] == 'present' else 'no '}{summary['finding']}",
-            best["condition"],
-            f"{best['strength']:g}",
-            span(best, "on_target", "on_target_low", "on_target_high"),
-            number(max(best.get(control) or 0.0 for control in _CONTROLS), 2),
-            number(best["off_target"], 2),
-            number(best["parse_failures"], 2),
-            str(best["n"]),
+    summary = run.require("trace").summary
+    first = summary.get("first_read_at") or {}
+    if first:
+        console().print("First read from the image in: " + ", ".join(f"{site} ({key})" for key, site in first.items()))
+    if place := summary.get("place"):
+        console().print(
+            f"Deepest site that still carries the findings: {place['site']} on {place['tokens']} "
+            f"({place['effect']:.2f}); train-sae and steer start from there."
         )
-        for summary in summaries
-        for best in summary["best"]
-    ]
-    columns = [
-        "steered to say",
-        "with",
-        "×",
-        "on target",
-        "largest control",
-        "off target",
-        "garbled",
-        "n",
-    ]
-    made = table(
-        "Steering: share of reports that now say so, beside controls",
-        columns,
-        rows,
-        caption=(
-            "×: of the features' own mean map, the better of those tried on these same studies. Controls: random "
-            "directions of equal shape and length, wrong sign, features of equal firing rate."
-        ),
-    )
-    made.columns[1].justify = "left"
-    for column in made.columns:
-        column.no_wrap = True
-    return made

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from steering.errors import SteeringError
     from steering.experiments.calibration import Calibration, calibrate, calibrate_strength
-    from steering.experiments.controls import Controls
+    from steering.experiments.controls import Controls, FeaturePool
     from steering.experiments.damage import calibrate_damage
     from steering.experiments.design import Experiment
     from steering.experiments.experiment import run_experiment
-    from steering.experiments.recipes import firing_rates, map_experiment
+    from steering.experiments.recipes import feature_pool, firing_rates, map_experiment
+    from steering.experiments.verdicts import VerdictRules
     from steering.interventions.apply import Applied, steer
     from steering.interventions.directions import (
         decoder_direction,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from steering.interventions.targets import combine
     from steering.reading import Reading
     from steering.tracing.pairs import phantom_pairs
+    from steering.tracing.place import best_site
     from steering.tracing.trace import trace_to_parquet
 
 _HOME = {
@@ -44,11 +46,15 @@ _HOME = {
     "Controls": "steering.experiments.controls",
     "Direction": "steering.interventions.spec",
     "Experiment": "steering.experiments.design",
+    "FeaturePool": "steering.experiments.controls",
     "Floor": "steering.interventions.kinds",
     "Gate": "steering.interventions.spec",
     "Intervention": "steering.interventions.spec",
     "Proof": "steering.interventions.proof",
     "Reading": "steering.reading",
+    "VerdictRules": "steering.experiments.verdicts",
+    "best_site": "steering.tracing.place",
+    "feature_pool": "steering.experiments.recipes",
     "firing_rates": "steering.experiments.recipes",
     "map_experiment": "steering.experiments.recipes",
     "Scale": "steering.interventions.kinds",
@@ -84,6 +90,7 @@ __all__ = [
     "Controls",
     "Direction",
     "Experiment",
+    "FeaturePool",
     "Floor",
     "Gate",
     "Intervention",
@@ -95,12 +102,15 @@ __all__ = [
     "SteeringSpec",
     "StudyGrids",
     "Tokens",
+    "VerdictRules",
+    "best_site",
     "calibrate",
     "calibrate_damage",
     "calibrate_strength",
     "combine",
     "decoder_direction",
     "difference_of_means",
+    "feature_pool",
     "firing_rates",
     "group_direction",
     "map_experiment",

@@ -5,6 +5,9 @@ All randomness comes from a seed given by the caller. The unit is always the stu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 _CHUNK = 1 << 22  # random numbers held at once
@@ -40,6 +43,57 @@ def bootstrap_ratio(
         return float("nan"), float("nan")
     low, high = np.quantile(all_ratios, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def sums_by(values_n: np.ndarray, groups_n: Sequence[Any]) -> np.ndarray:
+    """Sums over groups (patients) in the order of their first appearance; (n, …) → (groups, …).
+
+    A mean over studies is a ratio of two such sums, so that drawing groups again respects that the studies of one
+    patient are not independent.
+    """
+    values_n = np.asarray(values_n, dtype=np.float64)
+    place = {group: number for number, group in enumerate(dict.fromkeys(groups_n))}
+    sums = np.zeros((len(place), *values_n.shape[1:]))
+    np.add.at(sums, np.array([place[group] for group in groups_n], dtype=int), values_n)
+    return sums
+
+
+def grouped_mean(
+    values_n: np.ndarray, groups_n: Sequence[Any], *, seed: int = 0, resamples: int = 2000
+) -> tuple[float, float, float]:
+    """Mean over studies with its 95 % interval over groups of them; NaN values are left out."""
+    values_n = np.asarray(values_n, dtype=np.float64)
+    known = ~np.isnan(values_n)
+    if not known.any():
+        return float("nan"), float("nan"), float("nan")
+    groups = [group for group, use in zip(groups_n, known, strict=True) if use]
+    tops, bottoms = sums_by(values_n[known], groups), sums_by(np.ones(int(known.sum())), groups)
+    return float(values_n[known].mean()), *bootstrap_ratio(tops, bottoms, seed=seed, resamples=resamples)
+
+
+def spearman_trend(
+    doses_k: np.ndarray, outcomes_nk: np.ndarray, groups_n: Sequence[Any], *, seed: int = 0, resamples: int = 1000
+) -> tuple[float, float, float]:
+    """Spearman correlation of dose and mean outcome, with its 95 % interval over groups of studies.
+
+    1: the rate rises with every dose (equal rates share a rank). 0 where all rates are equal; NaN with fewer than three
+    doses or no study.
+    """
+    from scipy.stats import rankdata
+
+    outcomes_nk = np.asarray(outcomes_nk, dtype=np.float64)
+    if len(doses_k) < 3 or not len(outcomes_nk):
+        return float("nan"), float("nan"), float("nan")
+    tops_gk, sizes_g = sums_by(outcomes_nk, groups_n), sums_by(np.ones(len(outcomes_nk)), groups_n)
+    drawn = np.random.default_rng(seed).integers(len(tops_gk), size=(resamples, len(tops_gk)))
+    rates_rk = tops_gk[drawn].sum(axis=1) / sizes_g[drawn].sum(axis=1)[:, None]
+    rates_rk = np.concatenate([outcomes_nk.mean(axis=0)[None], rates_rk]).round(12)
+    dose_ranks = rankdata(doses_k) - (len(doses_k) + 1) / 2
+    ranks_rk = rankdata(rates_rk, axis=1) - (len(doses_k) + 1) / 2
+    scale_r = np.sqrt((ranks_rk**2).sum(axis=1) * (dose_ranks**2).sum())
+    rho_r = np.divide(ranks_rk @ dose_ranks, scale_r, out=np.zeros(len(ranks_rk)), where=scale_r > 0)
+    low, high = np.quantile(rho_r[1:], [0.025, 0.975])
+    return float(rho_r[0]), float(low), float(high)
 
 
 def permutation_p(main_n: np.ndarray, controls_nk: np.ndarray, *, seed: int = 0, permutations: int = 10_000) -> float:

@@ -11,10 +11,24 @@ import pandas as pd
 
 from steering.errors import SteeringError
 
+#: Columns that a table got after files had been written: name → (type, value in those files).
+Later = Mapping[str, tuple[str, Any]]
 
-def table_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows → a table with exactly these columns and types, also without rows."""
-    return pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], later: Later | None = None) -> pd.DataFrame:
+    """Rows → a table with exactly these columns and types, also without rows; ``later`` columns may be missing."""
+    table = pd.DataFrame(list(rows), columns=[*columns, *(later or {})])
+    return _typed(table, columns, later or {})
+
+
+def _typed(table: pd.DataFrame, columns: Mapping[str, str], later: Later) -> pd.DataFrame:
+    for name, (_, default) in later.items():
+        if name not in table.columns:
+            table[name] = default
+        elif table[name].isna().any() and default == default:
+            table[name] = table[name].astype(object).where(table[name].notna(), default)
+    kinds = dict(columns) | {name: kind for name, (kind, _) in later.items()}
+    return table[list(kinds)].astype(kinds)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -25,8 +39,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     part.replace(path)
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a table and check its columns.
+def read_table(path: Path, columns: Mapping[str, str], later: Later | None = None) -> pd.DataFrame:
+    """Read a table and check its columns; what an older table lacks of ``later`` gets its default.
 
     Raises:
         SteeringError: the file is missing, broken, or has other columns.
@@ -40,7 +54,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise SteeringError(f"{path}: the column {missing[0]!r} is missing; the file is of another version")
-    return table[list(columns)].astype(dict(columns))
+    return _typed(table, columns, later or {})
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -63,3 +77,21 @@ def read_json(path: Path) -> Any:
         raise SteeringError(f"{path}: there is no such file") from error
     except ValueError as error:
         raise SteeringError(f"{path}: not JSON ({error})") from error
+
+
+def claim_json(path: Path, asked: Mapping[str, Any]) -> None:
+    """Write settings, or make sure that those that are there say the same.
+
+    Raises:
+        SteeringError: they say something else; the message names the fields.
+    """
+    if not path.is_file():
+        write_json(asked, path)
+        return
+    found = read_json(path)
+    differing = [key for key in asked if found.get(key) != json.loads(json.dumps(asked[key]))]
+    if differing:
+        raise SteeringError(
+            f"{path}: what lies here was made with other settings (its {', '.join(differing)} differ); delete it and "
+            "the table beside it, or use another folder"
+        )

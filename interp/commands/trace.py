@@ -20,6 +20,14 @@ def trace(
     site: Annotated[
         list[str] | None, typer.Option("--site", metavar="S", help="Sites.  [default: projector and all blocks]")
     ] = None,
+    pairs_from: Annotated[
+        str | None,
+        typer.Option(
+            "--pairs-from",
+            metavar="phantom|studies",
+            help="Phantom twins, or studies of the run with and without the finding.  [default: by the model]",
+        ),
+    ] = None,
     flips: Annotated[
         bool, typer.Option("--flips", help="Also generate and count reports that change sides (much slower).")
     ] = False,
@@ -32,13 +40,16 @@ def trace(
 ) -> None:
     """Find where the report reads what: a causal map of site × token role.
 
-    Residuals of a phantom with a finding are put into the run on its twin without it. Where that changes what the
-    model would say, the site and the tokens carry the finding. Written to RUN/trace/causal_map.parquet.
+      Residuals of a study with a finding are put into the run on one without it: phantom twins, or two patients whose
+      reports are made to differ in that finding only. Where that changes what the model would say, the site and the
+      tokens carry the finding. Written to RUN/trace/causal_map.parquet; from then on train-sae and steer take their
+      default site and tokens from it, and warn of places without an effect.
 
-    \b
-    Examples:
-      interp trace --run runs/mine
-      interp trace --run runs/mine --finding pacemaker --pairs 20 --flips
+      \b
+      Examples:
+        interp trace --run runs/mine
+        interp trace --run runs/mine --finding pacemaker --pairs 20 --flips
+    interp trace --run runs/mimic --finding pleural_effusion:left --pairs-from studies
     """
     from interp.run import Run
     from interp.stages.trace import DEFAULT_FINDINGS, TraceConfig, trace
@@ -46,7 +57,7 @@ def trace(
 
     opened = Run.open(run)
     opened.opening = opening(device, device_map, trust_remote_code)
-    config = TraceConfig(tuple(finding or DEFAULT_FINDINGS), pairs, tuple(site or ()), flips, seed)
+    config = TraceConfig(tuple(finding or DEFAULT_FINDINGS), pairs, tuple(site or ()), flips, seed, pairs_from or "")
     with opened.writing("interp trace"):
         trace(opened, config, work(redo=True))
     print_causal_map(opened)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,7 +62,12 @@ def train_sae(
     run: RunOption,
     sae: SAEOption = "main",
     site: Annotated[
-        str | None, typer.Option("--site", metavar="S", help="Cached site to read; needed if there are several.")
+        str | None,
+        typer.Option(
+            "--site",
+            metavar="S",
+            help="Cached site to read.  [default: the only one, or by the causal map of interp trace]",
+        ),
     ] = None,
     roles: Annotated[
         str, typer.Option("--roles", metavar="ROLES", help="Token roles or presets to learn from.")
@@ -228,9 +233,10 @@ def train_sae(
             kernels=kernels,
         )
         opened = Run.open(run)
+        chosen, said = _site(opened, site, ranks.leads)
         configs = TrainSAEConfig(
             name=sae,
-            site=site or _only_site(opened.require("cache").config["sites"]),
+            site=chosen,
             roles=roles,
             expansion=expansion,
             groups=numbers(groups, "--groups") if groups else (),
@@ -248,10 +254,12 @@ def train_sae(
             follow(run, configs, way)
             return
         opened.opening = opening(device, device_map, trust_remote_code)
-        _lead(opened, configs, way, work(redo), resume)
+        _lead(opened, configs, way, work(redo), resume, said)
 
 
-def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, resume: bool) -> None:
+def _lead(
+    run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, resume: bool, said: Mapping[str, str]
+) -> None:
     """What one process does alone, or the first of several."""
     from interp.left_out import FILE_NAME
     from interp.stages.train_live import require_sample
@@ -262,7 +270,7 @@ def _lead(run: Run, configs: Sequence[TrainSAEConfig], way: Way, work: Work, res
     with run.writing("interp train-sae"):
         for config in configs if not resume else ():
             run.discard(config.stage)
-        results = train_saes(run, configs, work, way)
+        results = train_saes(run, configs, work, way, said)
     for config, result in zip(configs, results, strict=True):
         last = result.summary["last_metrics"]
         if "kernels" in result.summary:
@@ -285,7 +293,25 @@ def _list(text: str, option: str, least: int) -> tuple[int, ...]:
     return values
 
 
-def _only_site(sites: list[str]) -> str:
-    if len(sites) > 1:
-        raise typer.BadParameter(f"several sites are cached: choose one of {', '.join(sites)}", param_hint="--site")
-    return sites[0]
+def _site(run: Run, asked: str | None, speaks: bool) -> tuple[str, dict[str, str]]:
+    """The site to train at, and what the causal map says of it, which is shown and kept in ``run.json``."""
+    from interp.causal_defaults import default_site, site_warning
+
+    sites = run.require("cache").config["sites"]
+    said: dict[str, str] = {}
+    site = asked or (sites[0] if len(sites) == 1 else "")
+    if not site:
+        found = default_site(run, sites)
+        if found is None:
+            raise typer.BadParameter(
+                f"several sites are cached: choose one of {', '.join(sites)}, or run interp trace first and let its "
+                "causal map choose",
+                param_hint="--site",
+            )
+        site, said["site_chosen"] = found
+    warning = site_warning(run, site)
+    if warning is not None:
+        said["warning"] = warning
+    for kind, text in said.items() if speaks else ():
+        typer.echo(f"Warning: {text}" if kind == "warning" else text, err=True)
+    return site, said

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.plain import later
 from interp.progress import Progress
 from interp.run import Run, StageResult
 from interp.stages.base import Work
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 STAGE = "steer"
 KINDS = ("add", "clamp")
+#: What is stale together with the reports of an experiment.
+_TABLES = (
+    "side_effects.parquet",
+    "verdicts.parquet",
+    "counterfactual.parquet",
+    "counterfactual-generations.parquet",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class SteerConfig:
         random: random directions per condition and strength.
         wrong_sign, equal_rate: further controls.
         name: SAE of the run.
+        random_groups: controls of as many other features, each in its own map.
+        without_prior: run everything again without the earlier picture and report.
+        grounded: ask for grounded reports, and measure how boxes move.
+        counterfactual: pairs on which the change by the image is held against the change by steering; 0 is none.
+        pairs_from: where they come from; empty is phantom twins for the phantom model, else donors of the run.
     """
 
     experiment: str
@@ -55,6 +68,11 @@ class SteerConfig:
     max_new_tokens: int | None = None
     name: str = "main"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    random_groups: int = later(0)
+    without_prior: bool = later(False)
+    grounded: bool = later(False)
+    counterfactual: int = later(0)
+    pairs_from: str = later("")
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -70,12 +88,18 @@ class SteerConfig:
 
 
 def steer(run: Run, config: SteerConfig, work: Work) -> StageResult:
-    """Write ``spec.json``, ``generations.parquet`` and ``effects.parquet`` of the experiment."""
+    """Write ``spec.json``, the reports and the tables of the experiment."""
     return _do(run, config, work, lambda: build_experiment(run, config))
 
 
 def steer_spec(
-    run: Run, experiment: Experiment, study_ids: Sequence[str], work: Work, name: str = "main"
+    run: Run,
+    experiment: Experiment,
+    study_ids: Sequence[str],
+    work: Work,
+    name: str = "main",
+    counterfactual: int = 0,
+    pairs_from: str = "",
 ) -> StageResult:
     """The same for an experiment that a person wrote as JSON."""
     config = SteerConfig(
@@ -87,6 +111,8 @@ def steer_spec(
         goal=experiment.goal,
         name=name,
         extra=experiment.to_json(),
+        counterfactual=counterfactual,
+        pairs_from=pairs_from,
     )
     return _do(run, config, work, lambda: experiment)
 
@@ -99,7 +125,8 @@ def _do(run: Run, config: SteerConfig, work: Work, build: Any) -> StageResult:
         f"Steering {config.experiment}",
         config,
         [folder / name for name in ("spec.json", "generations.parquet", "effects.parquet")],
-        lambda progress: _steer(run, config, build(), progress),
+        lambda progress: _steer(run, config, build(), progress, work),
+        also=[folder / name for name in _TABLES],
         after=[f"index:{config.name}"],
     )
 
@@ -136,8 +163,15 @@ def build_experiment(run: Run, config: SteerConfig) -> Experiment:
         conditions,
         goal=config.goal,  # type: ignore[arg-type]
         strengths=config.strengths,
-        controls=Controls(config.random, wrong_sign=config.wrong_sign, equal_rate=config.equal_rate),
+        controls=Controls(
+            config.random,
+            wrong_sign=config.wrong_sign,
+            equal_rate=config.equal_rate,
+            random_groups=config.random_groups,
+        ),
         max_new_tokens=config.max_new_tokens,
+        without_prior=config.without_prior,
+        grounded=config.grounded,
     )
 
 
@@ -148,32 +182,80 @@ def _mean_map(row: Mapping[str, Any]) -> np.ndarray | None:
     return np.asarray(row["mean_map"], dtype=np.float64).reshape(int(row["map_rows"]), int(row["map_cols"]))
 
 
-def _steer(run: Run, config: SteerConfig, experiment: Experiment, progress: Progress) -> Mapping[str, Any]:
+def _steer(run: Run, config: SteerConfig, experiment: Experiment, progress: Progress, work: Work) -> Mapping[str, Any]:
+    import warnings
+
     import pandas as pd
 
-    from steering import run_experiment
+    from steering import feature_pool, run_experiment
+    from steering.schema import VERDICTS_FILE
+    from steering.tables import read_json
+    from steering.tracing.place import NoCausalEffect, read_causal_map
 
     model = run.model
     if not model.writes:
         raise InputError(f"model {model.name!r}: is an encoder and writes no reports that could be steered")
     folder = run.steering_dir(config.name, config.experiment)
     folder.mkdir(parents=True, exist_ok=True)
-    table = pd.read_parquet(run.features_dir(config.name) / "features.parquet", columns=["feature", "firing_rate"])
-    effects = run_experiment(
-        model,
-        run.sae_named(config.name),
-        experiment,
-        run.studies.pick(config.study_ids),
-        folder,
-        firing_rates=table.sort_values("feature")["firing_rate"].to_numpy(),
-        progress=progress,
-    )
-    return {
+    table = pd.read_parquet(run.features_dir(config.name) / "features.parquet", columns=_NEEDED).sort_values("feature")
+    given: dict[str, Any] = {"firing_rates": table["firing_rate"].to_numpy()}
+    if experiment.controls.random_groups:
+        given["pool"] = feature_pool(table)
+    sae = run.sae_named(config.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoCausalEffect)  # said below
+        effects = run_experiment(
+            model,
+            sae,
+            experiment,
+            run.studies.pick(config.study_ids),
+            folder,
+            causal_map=read_causal_map(run.path),
+            progress=progress,
+            **given,
+        )
+    inert = read_json(folder / "spec.json").get("warnings", [])
+    for text in inert:
+        work.reporter.say(f"Warning: {text}")
+    summary = {
         "finding": config.finding,
         "goal": config.goal,
         "studies": len(config.study_ids),
         "best": best_rows(effects),
+        "verdicts": pd.read_parquet(folder / VERDICTS_FILE).to_dict("records"),
+        "warnings": inert,
     }
+    if config.counterfactual:
+        with work.reporter.stage("Held against the change by the image") as shown:
+            summary["counterfactual"] = _counterfactual(run, config, experiment, given, shown)
+    return summary
+
+
+_NEEDED = ["feature", "firing_rate", "max_activation", "mean_map", "map_rows", "map_cols"]
+
+
+def _counterfactual(
+    run: Run, config: SteerConfig, experiment: Experiment, given: Mapping[str, Any], progress: Progress
+) -> list[dict[str, Any]]:
+    """The rows of the steered arms, after ``counterfactual.parquet`` was written."""
+    from interp.causal_pairs import causal_pairs
+    from steering.experiments.counterfactual import counterfactual_check
+
+    pairs = causal_pairs(run, [experiment.key], config.counterfactual, source=config.pairs_from, seed=_PAIR_SERIES)
+    table = counterfactual_check(
+        run.model,
+        run.sae_named(config.name),
+        experiment,
+        pairs[experiment.key],
+        run.steering_dir(config.name, config.experiment),
+        progress=progress,
+        **given,
+    )
+    return list(table[table["control"] == "none"].to_dict("records"))
+
+
+#: Phantom series of the counterfactual pairs: neither the models nor any demo studies come from it.
+_PAIR_SERIES = 103
 
 
 def best_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:

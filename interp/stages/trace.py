@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interp.causal_pairs import causal_pairs, pair_source
+from interp.plain import later
 from interp.progress import Progress
 from interp.run import Run, StageResult
 from interp.stages.base import Work
@@ -27,7 +29,9 @@ class TraceConfig:
         pairs: counterfactual pairs for each finding.
         sites: sites; empty is the projector and all blocks of the decoder.
         flips: also generate with swapped prompts and count reports that change sides (many times slower).
-        seed: phantom series that the pairs come from.
+        seed: phantom series that the pairs come from; with donors, of their choice.
+        source: ``phantom`` twins, or donors from the ``studies`` of the run; empty is the first for the phantom model,
+            the second for any other.
     """
 
     findings: tuple[str, ...] = DEFAULT_FINDINGS
@@ -35,6 +39,7 @@ class TraceConfig:
     sites: tuple[str, ...] = ()
     flips: bool = False
     seed: int = 101
+    source: str = later("")
 
     def __post_init__(self) -> None:
         if not self.findings:
@@ -44,10 +49,7 @@ class TraceConfig:
 
 
 def trace(run: Run, config: TraceConfig, work: Work) -> StageResult:
-    """Write ``RUN/trace/causal_map.parquet``.
-
-    Pairs that differ in one finding and nothing else exist for phantoms only.
-    """
+    """Write ``RUN/trace/causal_map.parquet``."""
     return work.do(
         run,
         NAME,
@@ -60,7 +62,7 @@ def trace(run: Run, config: TraceConfig, work: Work) -> StageResult:
 
 
 def _trace(run: Run, config: TraceConfig, progress: Progress) -> Mapping[str, Any]:
-    from steering.tracing.pairs import phantom_pairs
+    from steering.tracing.place import best_site, read_blocks
     from steering.tracing.trace import trace as causal_map
     from steering.tracing.trace import trace_to_parquet
 
@@ -70,10 +72,17 @@ def _trace(run: Run, config: TraceConfig, progress: Progress) -> Mapping[str, An
             f"model {model.name!r}: a causal map shows where a report reads the image, and this model "
             f"{'reads no images' if model.writes else 'writes no reports'}"
         )
-    pairs = phantom_pairs(config.findings, config.pairs, seed=config.seed)
+    pairs = causal_pairs(run, config.findings, config.pairs, source=config.source, seed=config.seed)
     table = causal_map(model, pairs, sites=config.sites or None, flips=config.flips, progress=progress)
     trace_to_parquet(table, run.path)
-    return {"pairs": config.pairs, "image_effect_by_site": image_effects(table)}
+    place = best_site(table)
+    return {
+        "pairs": config.pairs,
+        "pairs_from": pair_source(run, config.source),
+        "image_effect_by_site": image_effects(table),
+        "first_read_at": read_blocks(table),
+        "place": None if place is None else {"site": place.site, "tokens": place.scope, "effect": place.effect},
+    }
 
 
 def image_effects(table: pd.DataFrame) -> dict[str, float]:

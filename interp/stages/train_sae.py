@@ -156,8 +156,16 @@ def train_sae(run: Run, config: TrainSAEConfig, work: Work, *, device: str = "cp
     return train_saes(run, [config], work, Way(device))[0]
 
 
-def train_saes(run: Run, configs: Sequence[TrainSAEConfig], work: Work, way: Way | None = None) -> list[StageResult]:
+def train_saes(
+    run: Run,
+    configs: Sequence[TrainSAEConfig],
+    work: Work,
+    way: Way | None = None,
+    said: Mapping[str, str] | None = None,
+) -> list[StageResult]:
     """Train several on one reading, each a stage of its own; each is as if :func:`train_sae` had trained it alone.
+
+    ``said`` is kept in the summaries of the stages: why this site, and warnings about it.
 
     Of several processes the first calls this, the others :func:`interp.stages.training.follow`.
 
@@ -176,7 +184,7 @@ def train_saes(run: Run, configs: Sequence[TrainSAEConfig], work: Work, way: Way
     if not work.redo:
         for config in configs:
             run.refuse_other(config.stage, config.settings(), after=["cache"])
-    return Training(run, configs, work, way).results()
+    return Training(run, configs, work, way, said or {}).results()
 
 
 def _reading(config: TrainSAEConfig) -> str:

@@ -60,12 +60,14 @@ class Training:
 
     Attributes:
         configs: of one reading; the folder of the first has the files of a live stream.
+        said: kept in every summary.
     """
 
     run: Run
     configs: Sequence[TrainSAEConfig]
     work: Work
     way: Way
+    said: Mapping[str, str] = field(default_factory=dict)
     _done: dict[str, StageResult] = field(default_factory=dict)
     _summaries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _failures: dict[str, Exception] = field(default_factory=dict)
@@ -100,7 +102,7 @@ class Training:
             self._stages_from(number + 1)
             if config.name in self._failures:
                 raise self._failures[config.name]
-            return self._summaries[config.name]
+            return {**self._summaries[config.name], **self.said}
 
         try:
             result = self.run.do(

@@ -11,7 +11,7 @@ import numpy as np
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.experiments.controls import Controls, control_specs
+from steering.experiments.controls import Controls, FeaturePool, control_specs
 from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale, kind_name
 from steering.interventions.spec import SteeringSpec
 from steering.interventions.spec_json import spec_from_json, spec_to_json
@@ -33,6 +33,9 @@ class Experiment:
         strengths: factors on the strengths of the conditions; not 0, which is the unsteered baseline that always runs.
         controls: which controls; by default all but ``prompt_only``.
         max_new_tokens: limit of a report; ``None`` is the model's own.
+        without_prior: run everything a second time on the same studies without their earlier picture and report; these
+            conditions are called ``NAME (prior removed)``. For features about change over time.
+        grounded: ask for grounded reports, and measure how boxes move.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Experiment:
     strengths: tuple[float, ...] = (1.0,)
     controls: Controls = field(default_factory=Controls)
     max_new_tokens: int | None = None
+    without_prior: bool = False
+    grounded: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strengths", tuple(float(value) for value in self.strengths))
@@ -64,6 +69,7 @@ class Experiment:
                 at_strength(spec, strength)
 
     def to_json(self) -> dict[str, Any]:
+        later = {"without_prior": self.without_prior, "grounded": self.grounded}
         return {
             "name": self.name,
             "key": self.key,
@@ -72,7 +78,7 @@ class Experiment:
             "controls": self.controls.to_json(),
             "max_new_tokens": self.max_new_tokens,
             "conditions": {name: spec_to_json(spec) for name, spec in self.conditions.items()},
-        }
+        } | {name: value for name, value in later.items() if value}  # as older files have it
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Experiment:
@@ -96,7 +102,7 @@ class Arm:
     """One block of an experiment: every study once.
 
     ``spec`` is ``None`` where nothing is steered; ``prompt`` are words for the indication, for the control
-    ``prompt_only``.
+    ``prompt_only``. ``prior`` ``removed``: the studies have lost their earlier picture and report.
     """
 
     condition: str
@@ -105,6 +111,7 @@ class Arm:
     strength: float
     spec: SteeringSpec | None = None
     prompt: str | None = None
+    prior: str = "kept"
 
     @property
     def label(self) -> tuple[str, str, int, float]:
@@ -113,17 +120,23 @@ class Arm:
 
 
 def arms_of(
-    experiment: Experiment, width: int, sae: MatryoshkaSAE | None, firing_rates_f: np.ndarray | None = None
+    experiment: Experiment,
+    width: int,
+    sae: MatryoshkaSAE | None,
+    firing_rates_f: np.ndarray | None = None,
+    pool: FeaturePool | None = None,
 ) -> list[Arm]:
     """All arms in the order in which they run, the baseline first."""
     arms = [Arm(UNSTEERED, "unsteered", 0, 0.0)]
     if experiment.controls.prompt_only is not None:
         arms.append(Arm("prompt", "prompt_only", 0, 0.0, prompt=experiment.controls.prompt_only))
     for name, base in experiment.conditions.items():
-        controls = control_specs(name, base, experiment.controls, width, sae, firing_rates_f)
+        controls = control_specs(name, base, experiment.controls, width, sae, firing_rates_f, pool)
         for strength in experiment.strengths:
             arms.append(Arm(name, "none", 0, strength, at_strength(base, strength)))
             arms += [Arm(name, c.control, c.draw, strength, at_strength(c.spec, strength)) for c in controls]
+    if experiment.without_prior:
+        arms += [replace(arm, condition=f"{arm.condition} (prior removed)", prior="removed") for arm in arms]
     return arms
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,29 @@ import torch
 import xxhash
 
 from activations.hooks import canonical_site
-from activations.models.base import Generation, ReportModel
+from activations.models.base import ReportModel
 from radiology.study import Study
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
+from steering.experiments.blocks import Progress, Writer, run_blocks, without_prior
+from steering.experiments.controls import FeaturePool
 from steering.experiments.design import Arm, Experiment, arms_of
-from steering.experiments.effects import effects_table
-from steering.interventions.apply import steer
+from steering.experiments.effects import effects_of
+from steering.experiments.reports import read_arms
+from steering.experiments.side_effects import side_effects_table
+from steering.experiments.verdicts import VerdictRules, verdicts_table
 from steering.interventions.check import check_spec
-from steering.interventions.proof import Proof
 from steering.reading import Reader, reader_for
-from steering.schema import EFFECTS_FILE, GENERATION_COLUMNS, GENERATIONS_FILE, SPEC_FILE, VERSION
-from steering.tables import read_json, read_table, table_of, write_json, write_table
-
-Progress = Callable[[int, int], None]
+from steering.schema import (
+    EFFECTS_FILE,
+    GENERATIONS_FILE,
+    SIDE_EFFECTS_FILE,
+    SPEC_FILE,
+    VERDICTS_FILE,
+    VERSION,
+)
+from steering.tables import read_json, write_json, write_table
+from steering.tracing.place import NoCausalEffect, place_warnings
 
 
 def run_experiment(
@@ -38,24 +46,31 @@ def run_experiment(
     folder: Path,
     *,
     firing_rates: np.ndarray | None = None,
+    pool: FeaturePool | None = None,
+    causal_map: pd.DataFrame | None = None,
+    rules: VerdictRules | None = None,
     reader: Reader | None = None,
     batch: int = 16,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Run what of the experiment has not run yet, and write ``spec.json``, ``generations`` and ``effects``.
+    """Run what of the experiment has not run yet, and write its tables.
 
     A block is one arm over all studies; a block in ``generations.parquet`` is complete, and a killed run loses at most
-    the block in hand.
+    the block in hand. ``effects``, ``side_effects`` and ``verdicts`` are computed anew from all generations.
 
     Args:
         folder: ``RUN/sae/NAME/steering/EXPERIMENT``.
         firing_rates: (F,) firing rate of every feature, for the control of equal firing rate.
+        pool: features to draw random groups from, for the control of random groups.
+        causal_map: of the same model; specs that point at a place without causal effect get a warning
+            (:class:`steering.tracing.place.NoCausalEffect`), which ``spec.json`` keeps.
+        rules: of the verdicts.
         reader: text → findings; by default :func:`steering.reading.reader_for` the model.
         batch: studies generated together.
         progress: called with (reports written, reports in all).
 
     Returns:
-        The effects table (:data:`steering.schema.EFFECT_COLUMNS`).
+        The effects table (:data:`steering.schema.EFFECT_COLUMNS` and ``EFFECT_LATER``).
 
     Raises:
         SteeringError: a spec that does not fit (before anything runs), another experiment in the folder, or an arm that
@@ -64,88 +79,46 @@ def run_experiment(
     _check_studies(studies, batch)
     for spec in experiment.conditions.values():
         check_spec(spec, model, sae)
-    arms = arms_of(experiment, _width(experiment, model), sae, firing_rates)
-    _claim(folder, experiment, model, sae, studies)
+    arms = arms_of(experiment, experiment_width(experiment, model), sae, firing_rates, pool)
+    bare = [without_prior(study) for study in studies] if experiment.without_prior else []
+    inert = [] if causal_map is None else _inert(experiment, causal_map)
+    _claim(folder, experiment, model, sae, studies, inert)
     reader = reader or reader_for(model)
-    path = folder / GENERATIONS_FILE
-    table = read_table(path, GENERATION_COLUMNS) if path.is_file() else table_of([], GENERATION_COLUMNS)
-    done = set(table[["condition", "control", "draw", "strength"]].itertuples(index=False, name=None))
-    written, total = len(table), len(arms) * len(studies)
-    for arm in arms:
-        if arm.label in done:
-            continue
-        rows = _run_arm(arm, model, sae, experiment, studies, reader, batch, _shifted(progress, written, total))
-        table = pd.concat([table, table_of(rows, GENERATION_COLUMNS)], ignore_index=True)
-        write_table(table, path)
-        written += len(studies)
-    effects = effects_table(table, experiment)
+    writer = Writer(model, sae, reader, batch, experiment.max_new_tokens, experiment.grounded)
+
+    def studies_of(arm: Arm) -> Sequence[Study]:
+        return bare if arm.prior == "removed" else studies
+
+    table = run_blocks(arms, studies_of, writer, folder / GENERATIONS_FILE, progress)
+    return write_results(table, experiment, folder, rules)
+
+
+def write_results(
+    generations: pd.DataFrame, experiment: Experiment, folder: Path, rules: VerdictRules | None = None
+) -> pd.DataFrame:
+    """Effects, side effects and verdicts of generations, written into the folder; gives the effects.
+
+    Also for the folder of an older experiment, to judge it by other rules.
+    """
+    arms = read_arms(generations, experiment.key, experiment.goal)
+    effects = effects_of(arms)
     write_table(effects, folder / EFFECTS_FILE)
+    write_table(side_effects_table(arms), folder / SIDE_EFFECTS_FILE)
+    write_table(verdicts_table(arms, rules), folder / VERDICTS_FILE)
     return effects
 
 
-def _run_arm(
-    arm: Arm,
-    model: ReportModel,
-    sae: MatryoshkaSAE | None,
-    experiment: Experiment,
-    studies: Sequence[Study],
-    reader: Reader,
-    batch: int,
-    progress: Progress | None,
-) -> list[dict[str, Any]]:
-    asked = [_prompted(study, arm.prompt) for study in studies] if arm.prompt else list(studies)
-    pairs: list[tuple[Generation, Proof | None]] = []
-
-    def write(start: int) -> list[Generation]:
-        inputs = model.encode_batch(asked[start : start + batch])
-        return model.generate(inputs, max_new_tokens=experiment.max_new_tokens)
-
-    def advance() -> None:
-        if progress is not None:
-            progress(len(pairs), len(studies))
-
-    if arm.spec is None:
-        for start in range(0, len(asked), batch):
-            pairs += [(generation, None) for generation in write(start)]
-            advance()
-    else:
-        with steer(model, sae, arm.spec) as applied:
-            for start in range(0, len(asked), batch):
-                generations = write(start)
-                proofs = [proof for _, proof in applied.last]
-                pairs += list(zip(generations, proofs, strict=True))
-                advance()
-    return [
-        _row(number, study, arm, generation, proof, reader)
-        for number, (study, (generation, proof)) in enumerate(zip(studies, pairs, strict=True))
-    ]
+def _inert(experiment: Experiment, causal_map: pd.DataFrame) -> list[str]:
+    """Warnings about conditions at a place without causal effect; each is also raised as a Python warning."""
+    found = []
+    for name, spec in experiment.conditions.items():
+        found += [f"{name}: {text}" for text in place_warnings(spec, experiment.key, causal_map)]
+    for text in found:
+        warnings.warn(text, NoCausalEffect, stacklevel=3)
+    return found
 
 
-def _row(
-    number: int, study: Study, arm: Arm, generation: Generation, proof: Proof | None, reader: Reader
-) -> dict[str, Any]:
-    reading = reader(generation.text)
-    return {
-        "study": number,
-        "study_id": study.study_id,
-        "condition": arm.condition,
-        "control": arm.control,
-        "draw": arm.draw,
-        "strength": arm.strength,
-        "text": generation.text,
-        "parse_ok": reading.parse_ok,
-        "findings": json.dumps(dict(reading.findings), sort_keys=True),
-        "finished": generation.finished,
-        "tokens": len(generation.token_ids),
-        "proof": json.dumps(proof.to_json() if proof is not None else {}),
-    }
-
-
-def _prompted(study: Study, words: str) -> Study:
-    return replace(study, indication=f"{study.indication} {words}" if study.indication else words)
-
-
-def _width(experiment: Experiment, model: ReportModel) -> int:
+def experiment_width(experiment: Experiment, model: ReportModel) -> int:
     """Width of the sites; the conditions of one experiment share it, so that its random directions fit all."""
     widths = {model.width(canonical_site(spec.site)) for spec in experiment.conditions.values()}
     if len(widths) != 1:
@@ -162,7 +135,12 @@ def _check_studies(studies: Sequence[Study], batch: int) -> None:
 
 
 def _claim(
-    folder: Path, experiment: Experiment, model: ReportModel, sae: MatryoshkaSAE | None, studies: Sequence[Study]
+    folder: Path,
+    experiment: Experiment,
+    model: ReportModel,
+    sae: MatryoshkaSAE | None,
+    studies: Sequence[Study],
+    inert: Sequence[str],
 ) -> None:
     """Write ``spec.json``, or make sure that the one that is there says the same."""
     asked = {
@@ -174,7 +152,7 @@ def _claim(
     }
     path = folder / SPEC_FILE
     if not path.is_file():
-        write_json(asked, path)
+        write_json(asked | ({"warnings": list(inert)} if inert else {}), path)
         return
     found = read_json(path)
     differing = [key for key in asked if found.get(key) != json.loads(json.dumps(asked[key]))]
@@ -192,10 +170,3 @@ def sae_fingerprint(sae: MatryoshkaSAE) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress of one arm as progress of the experiment."""
-    if progress is None:
-        return None
-    return lambda done, _: progress(before + done, total)

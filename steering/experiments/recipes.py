@@ -10,7 +10,7 @@ import pandas as pd
 
 from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
-from steering.experiments.controls import Controls
+from steering.experiments.controls import Controls, FeaturePool
 from steering.experiments.design import Experiment, Goal
 from steering.interventions.kinds import Add
 from steering.interventions.targets import build_spec
@@ -63,3 +63,20 @@ def firing_rates(table: pd.DataFrame, sae: MatryoshkaSAE) -> np.ndarray:
     rates_f = np.zeros(sae.n_features)
     rates_f[numbers] = table["firing_rate"].to_numpy()
     return rates_f
+
+
+def feature_pool(table: pd.DataFrame) -> FeaturePool:
+    """The features of a table that random groups are drawn from: those that fire.
+
+    Args:
+        table: with ``feature``, ``max_activation``, ``mean_map``, ``map_rows`` and ``map_cols``.
+    """
+    tops: dict[int, float] = {}
+    maps: dict[int, np.ndarray] = {}
+    for row in table.to_dict("records"):
+        feature, top, grid = int(row["feature"]), float(row["max_activation"]), row["mean_map"]
+        if top > 0:
+            tops[feature] = top
+            if grid is not None and np.ndim(grid) and row["map_rows"] and np.any(grid):
+                maps[feature] = np.asarray(grid, dtype=np.float64).reshape(int(row["map_rows"]), int(row["map_cols"]))
+    return FeaturePool(tops, maps)

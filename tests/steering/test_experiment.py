@@ -14,7 +14,17 @@ from steering.experiments.design import Experiment
 from steering.experiments.experiment import run_experiment
 from steering.interventions.kinds import Ablate, Add
 from steering.interventions.spec import Direction, Intervention, SteeringSpec, Tokens
-from steering.schema import EFFECT_COLUMNS, EFFECTS_FILE, GENERATION_COLUMNS, GENERATIONS_FILE, SPEC_FILE
+from steering.schema import (
+    EFFECT_COLUMNS,
+    EFFECT_LATER,
+    EFFECTS_FILE,
+    GENERATION_COLUMNS,
+    GENERATION_LATER,
+    GENERATIONS_FILE,
+    SIDE_EFFECTS_FILE,
+    SPEC_FILE,
+    VERDICTS_FILE,
+)
 
 RATES = np.linspace(0.01, 0.5, 64)
 FEATURE = SteeringSpec("language.1", (Intervention(Add(1.0), (5,), max_activations=(3.0,)),), Tokens("all"))
@@ -72,16 +82,20 @@ def test_the_files(model, sae, studies, tmp_path, reader):
     effects = run(model, sae, what, studies, tmp_path, reader, progress=lambda done, total: seen.append((done, total)))
     generations = pd.read_parquet(tmp_path / GENERATIONS_FILE)
     arms = 2 + 2 * 5
-    assert list(generations.columns) == list(GENERATION_COLUMNS)
-    assert {name: str(kind) for name, kind in generations.dtypes.items()} == GENERATION_COLUMNS
+    assert list(generations.columns) == [*GENERATION_COLUMNS, *GENERATION_LATER]
+    assert {
+        name: str(kind) for name, kind in generations.dtypes.items() if name in GENERATION_COLUMNS
+    } == GENERATION_COLUMNS
     assert len(generations) == arms * len(studies)
     assert not generations.duplicated(["study_id", "condition", "control", "draw", "strength"]).any()
-    assert list(effects.columns) == list(EFFECT_COLUMNS)
+    assert list(effects.columns) == [*EFFECT_COLUMNS, *EFFECT_LATER]
     assert len(effects) == arms
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / EFFECTS_FILE), effects)
     assert Experiment.from_json(json.loads((tmp_path / SPEC_FILE).read_text())["experiment"]) == what
     assert seen[-1] == (len(generations), len(generations))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [EFFECTS_FILE, GENERATIONS_FILE, SPEC_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [EFFECTS_FILE, GENERATIONS_FILE, SPEC_FILE, SIDE_EFFECTS_FILE, VERDICTS_FILE]
+    )
 
 
 def test_every_steered_row_carries_its_proof(model, sae, studies, tmp_path, reader):
@@ -111,7 +125,7 @@ def test_a_resumed_experiment_ends_with_the_same_tables(model, sae, studies, tmp
     calls = []
     run(model, sae, what, studies, parts, reader, progress=lambda *done: calls.append(done))
     assert calls[0][0] == 24
-    for name in (GENERATIONS_FILE, EFFECTS_FILE):
+    for name in (GENERATIONS_FILE, EFFECTS_FILE, SIDE_EFFECTS_FILE, VERDICTS_FILE):
         pd.testing.assert_frame_equal(pd.read_parquet(whole / name), pd.read_parquet(parts / name))
     assert (whole / SPEC_FILE).read_text() == (parts / SPEC_FILE).read_text()
     assert not {"generate", "forward"} & set(vars(model))
