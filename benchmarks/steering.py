@@ -1,6 +1,6 @@
 """Which way of steering works? Every factor of the phantom, brought in and taken out, by eleven ways with controls.
 
-Run: python benchmarks/steering.py --run DIR [--findings KEY,KEY] [--select 24] [--report 40] [--json FILE]
+Run: python benchmarks/steering.py --run DIR [--findings KEY,KEY] [--select 16] [--report 40] [--json FILE]
 
 DIR gets activations of phantoms (series 1) at language.2 and an autoencoder, unless it has them. Then:
 

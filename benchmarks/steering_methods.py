@@ -6,16 +6,17 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from activations.models.base import ReportModel
-from benchmarks.steering_ways import OF_FEATURES, Candidate, Ground, candidates
+from activations.models.base import ModelInputs, ReportModel
+from benchmarks.steering_ways import OF_FEATURES, WITH_GROUPS, Candidate, Ground, candidates
 from interp.demo import DemoConfig
 from interp.evaluation.token_sets import frontal_tokens
 from interp.run import Run
@@ -27,21 +28,23 @@ from radiology.phantom.factors import FIELD_OF_KEY
 from radiology.study import Study
 from sae.model import MatryoshkaSAE
 from steering import Reading, SteeringError, SteeringSpec, phantom_pairs, steer
+from steering.experiments.controls import FeaturePool, random_group
 from steering.experiments.design import Goal, at_strength
+from steering.experiments.reports import leaves_room, reaches
 from steering.interventions.directions import random_direction
 from steering.interventions.spec import Redirect
 from steering.methods.contrast import contrasts
-from steering.methods.features import in_maps, random_group
-from steering.methods.fields import counterfactual_field, kept_share
+from steering.methods.fields import counterfactual_field, kept_share, mean_field
 from steering.reading import phantom_reader, related
 from steering.statistics import bootstrap_mean
 
 SITE, NAME = "language.2", "main"
+EARLY_SITES = ("language.0", "language.1")
 GOALS: tuple[Goal, ...] = ("present", "absent")
 MAX_OFF_TARGET, MAX_PARSE_FAILURES, MAX_RANDOM, AIM = 0.03, 0.02, 0.05, 0.8
 SELECT_SERIES, REPORT_SERIES, PAIR_SERIES = 21, 22, 23
 RANDOM = 5
-BATCH = 48
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -67,47 +70,42 @@ class Trials:
 
     def __init__(self, model: ReportModel, sae: MatryoshkaSAE, key: str, goal: Goal, series: int, n: int) -> None:
         self._model, self._sae, self._key, self._goal = model, sae, key, goal
-        self._studies: list[Study] = []
+        self.studies: list[Study] = []
         self._before: list[Reading] = []
         for some in _batches(_labelled(series, key, goal == "absent")):
-            readings = self._read(some)
-            for study, reading in zip(some, readings, strict=True):
-                if reading.parse_ok and (reading.status(key) == "present") == (goal == "absent"):
-                    self._studies.append(study)
+            for study, reading in zip(some, self._read(model.encode_batch(some)), strict=True):
+                if leaves_room(reading, key, goal):
+                    self.studies.append(study)
                     self._before.append(reading)
-            if len(self._studies) >= n:
+            if len(self.studies) >= n:
                 break
-        del self._studies[n:], self._before[n:]
+        del self.studies[n:], self._before[n:]
+        self._inputs = model.encode_batch(self.studies)
 
     def of(self, candidate: Candidate, strength: float) -> Rates:
         if candidate.spec is None:
-            return self._rates(self._read([_prompted(study, str(candidate.prompt)) for study in self._studies]))
+            asked = [_prompted(study, str(candidate.prompt)) for study in self.studies]
+            return self._rates(self._read(self._model.encode_batch(asked)))
         return self.steered(at_strength(candidate.spec, strength))
 
     def steered(self, spec: SteeringSpec) -> Rates:
         try:
             with steer(self._model, self._sae, spec):
-                return self._rates(self._read(self._studies))
+                return self._rates(self._read(self._inputs))
         except SteeringError as error:
             if "no token was changed" not in str(error):
                 raise
             return self._rates(self._before)
 
-    def _read(self, studies: Sequence[Study]) -> list[Reading]:
-        found: list[Reading] = []
-        for start in range(0, len(studies), BATCH):
-            inputs = self._model.encode_batch(studies[start : start + BATCH])
-            found += [phantom_reader(generation.text) for generation in self._model.generate(inputs)]
-        return found
+    def _read(self, inputs: ModelInputs) -> list[Reading]:
+        return [phantom_reader(generation.text) for generation in self._model.generate(inputs)]
 
     def _rates(self, after: Sequence[Reading]) -> Rates:
         hits, clean, changed, failed = [], [], [], 0
         vocabulary = {key for reading in (*self._before, *after) for key in reading.findings}
         others = [key for key in vocabulary if not related(self._key, key)]
         for old, new in zip(self._before, after, strict=True):
-            status = new.status(self._key)
-            goal_met = status == "present" if self._goal == "present" else status in (None, "absent")
-            hits.append(new.parse_ok and goal_met)
+            hits.append(reaches(new, self._key, self._goal))
             failed += not new.parse_ok
             moved = sum((old.findings.get(k) == "present") != (new.findings.get(k) == "present") for k in others)
             if new.parse_ok:
@@ -183,9 +181,17 @@ def grounds(run: Run, keys: Sequence[str]) -> dict[str, Ground]:
         print(f"{key:24s} best feature AUROC {best:.3f}  with {contrast.n_with}  without {contrast.n_without}")
         if best >= 0.9:
             field = counterfactual_field(model, SITE, pairs[key])
-            out[key] = Ground(SITE, sae, contrast, field, tops_f, x_nd, patch_n)
+            early = {site: _difference(model, site, key) for site in EARLY_SITES}
+            out[key] = Ground(SITE, sae, contrast, field, early, tops_f, x_nd, patch_n)
             print(f"{'':24s} counterfactual field: rank 12 holds {kept_share(field, 12):.2f}", flush=True)
     return out
+
+
+def _difference(model: ReportModel, site: str, key: str, n: int = 64) -> np.ndarray:
+    """Mean residual of phantoms with the finding minus that of phantoms without it."""
+    some = (list(islice(_labelled(PAIR_SERIES, key, present), n)) for present in (True, False))
+    with_pd, without_pd = (mean_field(model, site, studies) for studies in some)
+    return with_pd - without_pd
 
 
 def _tensor(values: np.ndarray) -> Any:
@@ -194,12 +200,15 @@ def _tensor(values: np.ndarray) -> Any:
     return torch.from_numpy(values)
 
 
-def one_goal(ground: Ground, model: ReportModel, goal: Goal, n_select: int, n_report: int) -> list[dict[str, Any]]:
+def one_goal(
+    ground: Ground, model: ReportModel, goal: Goal, n_select: int, n_report: int, n_control: int
+) -> list[dict[str, Any]]:
     """Choose on one series, report on the other: a row a way."""
     key = ground.contrast.key
     trying = Trials(model, ground.sae, key, goal, SELECT_SERIES, n_select)
     tried = [(c, s, trying.of(c, s)) for c in candidates(ground, goal) for s in c.strengths]
     reporting = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_report)
+    controls = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_control)
     rows = []
     for way in dict.fromkeys(candidate.way for candidate, _, _ in tried):
         candidate, strength, before = choose([one for one in tried if one[0].way == way])
@@ -208,7 +217,7 @@ def one_goal(ground: Ground, model: ReportModel, goal: Goal, n_select: int, n_re
         row |= {f"select_{name}": value for name, value in _plain(before).items()} | _plain(rates)
         row["clean_low"], row["clean_high"] = bootstrap_mean(np.array(rates.clean_n, dtype=float))
         row["select_excess"] = before.excess
-        row |= _controls(ground, reporting, candidate, strength, goal)
+        row |= _controls(ground, controls, candidate, strength, goal)
         rows.append(row)
     return rows
 
@@ -224,28 +233,28 @@ def _controls(
     if candidate.spec is None:
         return {"random_hit": [], "random_clean": [], "group_hit": [], "group_clean": []}
     width = ground.contrast.residual_with_pd.shape[1]
+    spec = at_strength(candidate.spec, strength)
     random = [
-        reporting.steered(
-            replace(
-                at_strength(candidate.spec, strength),
-                redirect=Redirect("random", random_direction(width, (7, draw)).vector),
-            )
-        )
+        reporting.steered(replace(spec, redirect=Redirect("random", random_direction(width, (7, draw)).vector)))
         for draw in range(RANDOM)
     ]
     groups = []
-    if candidate.map_of is not None and len(candidate.features) > 1:
-        live_f = ground.contrast.features_without_pf.max(axis=0) > 0
-        for draw in range(RANDOM):
-            rng = np.random.default_rng(draw)
-            chosen, maps = random_group(ground.sae, candidate.features, candidate.map_of, live_f, rng)
-            groups.append(reporting.steered(at_strength(in_maps(SITE, chosen, maps, goal), strength)))
+    if candidate.way in WITH_GROUPS:
+        added = candidate.way == "group, difference maps"
+        pool = _pool(ground, ground.contrast.difference_map if added else ground.contrast.own_map)
+        groups = [reporting.steered(random_group(spec, ground.sae, pool, (8, draw))) for draw in range(RANDOM)]
     return {
         "random_hit": [r.hit for r in random],
         "random_clean": [r.clean for r in random],
         "group_hit": [r.hit for r in groups],
         "group_clean": [r.clean for r in groups],
     }
+
+
+def _pool(ground: Ground, map_of: Callable[[int], np.ndarray]) -> FeaturePool:
+    live = np.flatnonzero(ground.contrast.features_with_pf.max(axis=0) > 0)
+    maps = {int(f): map_of(int(f)) for f in live if map_of(int(f)).any()}
+    return FeaturePool({int(f): float(ground.tops_f[f]) for f in live}, maps)
 
 
 def automatic(rows: pd.DataFrame) -> pd.DataFrame:
@@ -279,16 +288,20 @@ def main(description: str) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--studies", default="phantom:n=640,seed=1")
     parser.add_argument("--findings", default=",".join(FIELD_OF_KEY))
-    parser.add_argument("--select", type=int, default=24)
+    parser.add_argument("--select", type=int, default=16)
     parser.add_argument("--report", type=int, default=40)
+    parser.add_argument("--controls", type=int, default=16, help="studies for each of the random directions and groups")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     run = prepare(options.run, options.studies)
     rows: list[dict[str, Any]] = []
+    if options.json and options.json.is_file():  # goes on where it was stopped
+        rows = json.loads(options.json.read_text())["rows"]
+    done = {(row["key"], row["goal"]) for row in rows}
     begin = time.monotonic()
     for key, ground in grounds(run, options.findings.split(",")).items():
-        for goal in GOALS:
-            rows += one_goal(ground, run.model, goal, options.select, options.report)
+        for goal in [goal for goal in GOALS if (key, goal) not in done]:
+            rows += one_goal(ground, run.model, goal, options.select, options.report, options.controls)
             best = automatic(pd.DataFrame(rows[-20:])).iloc[-1]
             done = f"{time.monotonic() - begin:6.0f} s  {key:24s} {goal:8s}"
             chosen = f"{best['variant']:>14s} × {best['strength']:g}"

@@ -31,15 +31,15 @@ class RoomyLayer(DynamicLayer):
         self.values = self._grown("values", self.values, value_states)
         return self.keys, self.values
 
-    def _grown(self, name: str, old_bhtd: torch.Tensor, new_bhtd: torch.Tensor) -> torch.Tensor:
-        seen = old_bhtd.shape[-2] if old_bhtd.numel() else 0
+    def _grown(self, name: str, old_bhtd: torch.Tensor | None, new_bhtd: torch.Tensor) -> torch.Tensor:
+        seen = old_bhtd.shape[-2] if old_bhtd is not None and old_bhtd.numel() else 0
         stop = seen + new_bhtd.shape[-2]
         room = self._rooms.get(name)
         if room is None or room.shape[-2] < stop or not _is_view(old_bhtd, room):
             # the first step, no room left, or somebody reordered, cropped or replaced the tensors
             batch, heads, _, size = new_bhtd.shape
             room = self._rooms[name] = new_bhtd.new_empty(batch, heads, stop + ROOM, size)
-            if seen:
+            if old_bhtd is not None and seen:
                 room[:, :, :seen] = old_bhtd
         room[:, :, seen:stop] = new_bhtd
         return room[:, :, :stop]
@@ -49,7 +49,9 @@ class RoomyLayer(DynamicLayer):
         super().reset()
 
 
-def _is_view(tensor: torch.Tensor, room: torch.Tensor) -> bool:
+def _is_view(tensor: torch.Tensor | None, room: torch.Tensor) -> bool:
+    if tensor is None:
+        return False
     return tensor.data_ptr() == room.data_ptr() and tensor.stride() == room.stride() and len(tensor) == len(room)
 
 

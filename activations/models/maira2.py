@@ -145,7 +145,7 @@ class BarredLlamaModel(LlamaModel):
         cache: Cache | None,
         position_ids: torch.Tensor,
         image_keys_bt: torch.Tensor | None,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    ) -> tuple[Any, Any]:
         """Masks of the blocks without and with the bar, in the form that the attention wants."""
         arguments: dict[str, Any] = {
             "config": self.config,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sae.model import MatryoshkaSAE
 from steering.errors import SteeringError
 from steering.experiments.design import Goal
 from steering.interventions.kinds import Ablate, Add, Floor, Scale
@@ -65,37 +64,3 @@ def ablated(site: str, features: Sequence[int]) -> SteeringSpec:
 def reversed_where_active(site: str, features: Sequence[int], factor: float) -> SteeringSpec:
     """Multiply the features by ``factor`` (below 0: beyond ablation), patch by patch where they are active."""
     return SteeringSpec(site, (Intervention(Scale(factor), tuple(features)),), FRONTAL)
-
-
-def random_group(
-    sae: MatryoshkaSAE,
-    features: Sequence[int],
-    map_of: MapOf,
-    live_f: np.ndarray,
-    rng: np.random.Generator,
-) -> tuple[tuple[int, ...], MapOf]:
-    """A control for a group: as many other live features, each in its own map, scaled to the same length of change.
-
-    Features that share a direction with the group (cosine ≥ .3) are left out.
-
-    Args:
-        live_f: (F,) bool: features that fire on frontal images.
-
-    Returns:
-        The features, and their scaled maps.
-    """
-    rows_fd = sae.W_dec.detach().float().cpu()
-    close_f = (rows_fd @ rows_fd[list(features)].T).abs().amax(dim=1).numpy() >= 0.3
-    possible = np.flatnonzero(live_f & ~close_f)
-    possible = possible[[bool(map_of(int(f)).any()) for f in possible]]
-    if len(possible) < len(features):
-        raise SteeringError(f"random group: {len(possible)} other live features with a map, {len(features)} needed")
-    chosen = tuple(int(f) for f in rng.choice(possible, len(features), replace=False))
-    factor = _length(rows_fd.numpy(), features, map_of) / _length(rows_fd.numpy(), chosen, map_of)
-    return chosen, lambda feature: factor * map_of(feature)
-
-
-def _length(rows_fd: np.ndarray, features: Sequence[int], map_of: MapOf) -> float:
-    """Root of the summed squared length of the change over patches."""
-    maps_pm = np.stack([map_of(f).reshape(-1) for f in features], axis=1)
-    return float(np.linalg.norm(maps_pm @ rows_fd[list(features)]))

@@ -13,11 +13,14 @@ import torch
 
 from activations.models.base import ReportModel
 from activations.roles import IMAGE_NAMES, Role
+from radiology.study import Study
 from steering.errors import SteeringError
 from steering.experiments.design import Goal
+from steering.interventions.grids import as_grid
 from steering.interventions.kinds import Add
 from steering.interventions.positions import prompt_places
-from steering.interventions.spec import Direction, Intervention, SteeringSpec, as_grid
+from steering.interventions.spec import Direction, Intervention, SteeringSpec
+from steering.interventions.tokens import Tokens
 from steering.methods.features import FRONTAL, sign_of
 from steering.tracing.pairs import Pair
 from steering.tracing.patching import record, residual
@@ -61,10 +64,10 @@ def kept_share(field_pd: np.ndarray, rank: int) -> float:
     return float((s_r[:rank] ** 2).sum() / (s_r**2).sum())
 
 
-def mean_direction(site: str, field_pd: np.ndarray, goal: Goal, *, name: str, tokens: object = FRONTAL) -> SteeringSpec:
+def mean_direction(site: str, field_pd: np.ndarray, goal: Goal, *, name: str, tokens: Tokens = FRONTAL) -> SteeringSpec:
     """The plain difference of means: the field's mean over patches, added to all tokens in scope alike."""
     vector = Direction(name, tuple(field_pd.astype(np.float64).mean(axis=0)))
-    return SteeringSpec(site, (Intervention(Add(sign_of(goal)), direction=vector),), tokens)  # type: ignore[arg-type]
+    return SteeringSpec(site, (Intervention(Add(sign_of(goal)), direction=vector),), tokens)
 
 
 def counterfactual_field(model: ReportModel, site: str, pairs: Sequence[Pair], *, batch: int = 16) -> np.ndarray:
@@ -86,9 +89,23 @@ def counterfactual_field(model: ReportModel, site: str, pairs: Sequence[Pair], *
     return (total_pd / len(pairs)).numpy()
 
 
-def _frontal_sum(model: ReportModel, site: str, studies: Sequence[object]) -> torch.Tensor:
+def mean_field(model: ReportModel, site: str, studies: Sequence[Study], *, batch: int = 16) -> np.ndarray:
+    """Mean residual of the frontal patches of studies, (rows · columns, d); for sites that no store holds."""
+    if not studies:
+        raise SteeringError("mean field: no studies")
+    total_pd = sum(_frontal_sum(model, site, studies[i : i + batch]) for i in range(0, len(studies), batch))
+    return np.asarray(total_pd) / len(studies)
+
+
+def over_sites(specs: Sequence[SteeringSpec]) -> SteeringSpec:
+    """Several specs as one, each part at its own site; a later site sees what the earlier ones have done."""
+    parts = [part for spec in specs for part in spec.resolved]
+    return SteeringSpec(specs[0].site, tuple(parts), specs[0].tokens)
+
+
+def _frontal_sum(model: ReportModel, site: str, studies: Sequence[Study]) -> torch.Tensor:
     """Sum over studies of the residuals of the frontal patches, (rows · columns, d)."""
-    inputs = model.encode_batch(studies)  # type: ignore[arg-type]
+    inputs = model.encode_batch(studies)
     _, outputs = record(model, [site], inputs)
     places = prompt_places(inputs)
     frontal = (places.role == Role.IMAGE) & (places.image == IMAGE_NAMES.index("frontal"))
