@@ -1,4 +1,4 @@
-"""The causal map of a run decides where to train and what to steer, says so, and warns; screening goes through a run."""
+"""The causal map of a run decides where to train and what to steer, says so, and warns; screening a run."""
 
 from __future__ import annotations
 
