@@ -12,6 +12,7 @@ import pytest
 from interp import cli
 from interp.causal_defaults import default_site, default_tokens, site_warning
 from interp.run import Run
+from steering import feature_pool
 from steering.tracing.place import read_causal_map
 from steering.tracing.trace import trace_to_parquet
 
@@ -91,6 +92,5 @@ def test_screening_a_run(traced: Run, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def _mapped(run: Run) -> list[int]:
-    """Features with a map on the frontal image."""
-    frame = run.features.frame
-    return [int(row["feature"]) for row in frame.to_dict("records") if row["mean_map"] is not None and row["map_rows"]]
+    """Features with a map on the frontal image that is not empty."""
+    return sorted(feature_pool(run.features.frame).maps)
