@@ -39,16 +39,17 @@ def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
             shown = verdicts.get(best["condition"])
             old = old or shown is None
             rows.append(_row(summary, best, shown))
-    columns = ["steered to say", "with", "×", "on target", "clean", "random", "off target", "garbled", "n", "verdict"]
+    columns = ["steered to say", "with", "×", "on target", "clean", "random", "off", "garbled", "n", "verdict"]
     caption = (
         "×: of the features' own mean map, chosen on one half of the patients; figures of the other half. clean: on "
         "target, readable and no other finding changed. random: mean (highest) of random directions of equal shape and "
-        "length. " + (_OLD_CAPTION if old else "")
+        "length. off: share of other findings that changed. " + (_OLD_CAPTION if old else "")
     )
     made = table("Steering: share of reports that now say so, beside random directions", columns, rows, caption.strip())
     made.columns[1].justify = made.columns[-1].justify = "left"
-    for column in made.columns[:-1]:
-        column.no_wrap = True
+    for place, column in enumerate(made.columns):
+        column.no_wrap = place not in (1, len(columns) - 1)
+    made.columns[-1].min_width = 13
     return made
 
 

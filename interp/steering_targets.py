@@ -101,9 +101,19 @@ def room_for(
     if terms is not None:
         keep_s &= (frame["terms"] == terms).to_numpy()
     if with_prior:
-        keep_s &= frame["preview_prior_frontal"].notna().to_numpy()
+        keep_s &= _has_prior(run)
     ids = frame["study_id"][keep_s].tolist()[:n]
     if not ids:
         which = "no study with an earlier image" if with_prior else "no study"
         raise InputError(f"finding {finding!r}: {which} of the report half leaves room for goal {goal!r}")
     return ids
+
+
+def _has_prior(run: Run) -> np.ndarray:
+    """Which studies have an earlier frontal image, (studies,) bool; read a row group at a time."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(run.studies_path)
+    column = "preview_prior_frontal"
+    groups = (file.read_row_group(number, columns=[column]) for number in range(file.num_row_groups))
+    return np.concatenate([group.column(column).is_valid().to_numpy() for group in groups])

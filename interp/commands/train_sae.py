@@ -50,6 +50,7 @@ from interp.commands.train_options import (
     WarmupOption,
     recipe,
 )
+from interp.commands.train_site import training_site
 
 if TYPE_CHECKING:
     from interp.run import Run
@@ -233,7 +234,7 @@ def train_sae(
             kernels=kernels,
         )
         opened = Run.open(run)
-        chosen, said = _site(opened, site, ranks.leads)
+        chosen, said = training_site(opened, site, ranks.leads)
         configs = TrainSAEConfig(
             name=sae,
             site=chosen,
@@ -291,27 +292,3 @@ def _list(text: str, option: str, least: int) -> tuple[int, ...]:
             param_hint=option,
         )
     return values
-
-
-def _site(run: Run, asked: str | None, speaks: bool) -> tuple[str, dict[str, str]]:
-    """The site to train at, and what the causal map says of it, which is shown and kept in ``run.json``."""
-    from interp.causal_defaults import default_site, site_warning
-
-    sites = run.require("cache").config["sites"]
-    said: dict[str, str] = {}
-    site = asked or (sites[0] if len(sites) == 1 else "")
-    if not site:
-        found = default_site(run, sites)
-        if found is None:
-            raise typer.BadParameter(
-                f"several sites are cached: choose one of {', '.join(sites)}, or run interp trace first and let its "
-                "causal map choose",
-                param_hint="--site",
-            )
-        site, said["site_chosen"] = found
-    warning = site_warning(run, site)
-    if warning is not None:
-        said["warning"] = warning
-    for kind, text in said.items() if speaks else ():
-        typer.echo(f"Warning: {text}" if kind == "warning" else text, err=True)
-    return site, said

@@ -35,6 +35,8 @@ def screen_groups(
 ) -> pd.DataFrame:
     """Steer the ``size`` best features of every way together, and ``random`` groups of as many; resumable.
 
+    Random groups are drawn from what no way has chosen, if that is enough.
+
     Args:
         table: of :func:`steering.experiments.screening.screen` with the same settings, studies and seed.
         path: ``screen-FINDING-groups.parquet``.
@@ -44,7 +46,9 @@ def screen_groups(
     """
     groups = best_features(table, size)
     rng = np.random.default_rng([seed, 7])
-    every = sorted(table["feature"].tolist())
+    best = {feature for features in groups.values() for feature in features}
+    rest = sorted(set(table["feature"].tolist()) - best)
+    every = rest if len(rest) >= size else sorted(table["feature"].tolist())
     for draw in range(random):
         drawn = rng.choice(every, size=min(size, len(every)), replace=False)
         groups[f"random {draw}"] = sorted(int(feature) for feature in drawn)

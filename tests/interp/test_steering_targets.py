@@ -30,6 +30,13 @@ def test_there_is_room_only_where_the_finding_is_not_yet(tiny_run: Run) -> None:
     assert len(room_for(tiny_run, "cardiomegaly", "present", 2)) == 2
 
 
+def test_studies_with_a_prior_have_an_earlier_image(tiny_run: Run) -> None:
+    every, some = (room_for(tiny_run, "pacemaker", "present", 1000, with_prior=p) for p in (False, True))
+    assert 0 < len(some) < len(every)
+    wanted = [study.study_id for study in tiny_run.studies.pick(every) if "prior_frontal" in study.images]
+    assert some == wanted
+
+
 def test_room_never_lies_in_unlabelled_studies(tiny_run: Run) -> None:
     ids = room_for(tiny_run, "pacemaker", "present", 1000)
     assert not np.isin(["picture-0", "picture-1"], ids).any()

@@ -18,7 +18,11 @@ BIG = "The heart is enlarged. No pleural effusion."
 
 
 def test_donors_differ_from_their_recipients_in_the_finding_only():
-    studies = [study(0, CALM, indication="Cough."), study(1, BIG, indication="Pain."), study(2, BIG, ("frontal", "lateral"))]
+    studies = [
+        study(0, CALM, indication="Cough."),
+        study(1, BIG, indication="Pain."),
+        study(2, BIG, ("frontal", "lateral")),
+    ]
     [(recipient, donor)] = donor_pairs(studies, ["cardiomegaly"], 3)["cardiomegaly"]
     assert (recipient.study_id, donor.study_id) == ("s0", "s1")  # s2 has another number of images
     assert donor.indication == recipient.indication == "Cough."

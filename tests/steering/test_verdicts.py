@@ -47,7 +47,9 @@ def test_the_four_verdicts():
     assert verdict(arm("c", "none", 0, 2.0, 0.9, broken=0.3), random(2.0)).verdict == "breaks the text"
     loop = arm("c", "none", 0, 2.0, 0.9, text="no no no no no no no no")
     assert verdict(loop, random(2.0)).verdict == "breaks the text"
-    assert verdict(arm("c", "none", 0, 2.0, 0.9), random(2.0), rules=VerdictRules(min_studies=30)).verdict == VERDICTS[-1]
+    assert (
+        verdict(arm("c", "none", 0, 2.0, 0.9), random(2.0), rules=VerdictRules(min_studies=30)).verdict == VERDICTS[-1]
+    )
 
 
 def test_the_strength_is_chosen_within_the_budget():
