@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 import xxhash
 
-from activations.hooks import canonical_site
 from activations.models.base import ReportModel
 from radiology.study import Study
 from sae.model import MatryoshkaSAE
@@ -120,7 +119,7 @@ def _inert(experiment: Experiment, causal_map: pd.DataFrame) -> list[str]:
 
 def experiment_width(experiment: Experiment, model: ReportModel) -> int:
     """Width of the sites; the conditions of one experiment share it, so that its random directions fit all."""
-    widths = {model.width(canonical_site(spec.site)) for spec in experiment.conditions.values()}
+    widths = {model.width(site) for spec in experiment.conditions.values() for site in spec.by_site}
     if len(widths) != 1:
         raise SteeringError(f"conditions: their sites have the widths {sorted(widths)}; run one experiment a width")
     return widths.pop()

@@ -77,12 +77,13 @@ def best_scope(causal_map: pd.DataFrame, site: str, key: str | None = None) -> P
 def place_warnings(spec: SteeringSpec, key: str, causal_map: pd.DataFrame) -> list[str]:
     """What is wrong with the place of a spec, in sentences; empty if the finding is carried there.
 
-    A spec is warned about if the interval of every of its token scopes lies below :data:`MIN_EFFECT` for the finding.
-    Nothing is said of findings and sites that are not on the map.
+    A spec is warned about if the interval of every of its sites and token scopes lies below :data:`MIN_EFFECT` for the
+    finding. Nothing is said of findings and sites that are not on the map.
     """
-    rows = causal_map[(causal_map["key"] == key) & (causal_map["site"] == canonical_site(spec.site))]
-    rows = rows[rows["scope"].isin(spec.tokens.scopes) & rows["effect"].notna()]
-    if len(rows) < len(spec.tokens.scopes) or not (rows["high"] < MIN_EFFECT).all():
+    places = {(part.site, scope) for part in spec.resolved if part.tokens for scope in part.tokens.scopes}
+    here = [place in places for place in zip(causal_map["site"], causal_map["scope"], strict=True)]
+    rows = causal_map[here & (causal_map["key"] == key) & causal_map["effect"].notna()]
+    if len(rows) < len(places) or not (rows["high"] < MIN_EFFECT).all():
         return []
     shown = ", ".join(f"{row.scope} {row.effect:.2f} ({row.low:.2f}–{row.high:.2f})" for row in rows.itertuples())
     better = _means(causal_map, key, None)
@@ -90,9 +91,10 @@ def place_warnings(spec: SteeringSpec, key: str, causal_map: pd.DataFrame) -> li
     if better and better[0].effect >= MIN_EFFECT:
         deepest = best_site(causal_map[causal_map["key"] == key]) or better[0]
         advice = f"; it is carried at {deepest.site} on {deepest.scope} ({deepest.effect:.2f})"
+    sites = ", ".join(spec.by_site)
     return [
-        f"the causal map shows no effect of {spec.site} on {key}: {shown}, all below {MIN_EFFECT:g}; what is steered "
-        f"there cannot reach the report{advice}"
+        f"the causal map shows no effect of {sites} on {key}: {shown}, all below {MIN_EFFECT:g}; what is steered there "
+        f"cannot reach the report{advice}"
     ]
 
 

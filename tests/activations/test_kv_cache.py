@@ -1,4 +1,4 @@
-"""The cache with room: the same keys and values as the one that concatenates, also after it was reordered or cropped."""
+"""The cache with room: the same keys and values as the one that concatenates, also when reordered or cropped."""
 
 from __future__ import annotations
 

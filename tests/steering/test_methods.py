@@ -80,7 +80,8 @@ def test_a_field_is_added_patch_by_patch(model, sae, studies, goal, sign):
 
 def test_a_field_cut_to_its_leading_parts_keeps_the_share_that_is_told(model, sae, studies):
     field_pd = np.random.default_rng(1).standard_normal((6, sae.config.d))
-    found = change(model, None, field_spec(SITE, field_pd, GRID, "present", name="f", rank=2), model.encode_batch(studies))
+    spec = field_spec(SITE, field_pd, GRID, "present", name="f", rank=2)
+    found = change(model, None, spec, model.encode_batch(studies))
     share = float((found[0].double() ** 2).sum() / (field_pd**2).sum())
     assert share == pytest.approx(kept_share(field_pd, 2), abs=1e-4)
     assert share < 0.95
