@@ -167,7 +167,7 @@ def test_a_map_a_study(model, sae, studies):
 def test_a_topic_on_the_phantom():
     """Only the sentence on the heart is steered, from the word on that names it; until the finding is named, too."""
     phantom = open_model("phantom:random")
-    report = "The lungs are clear. The cardiac silhouette is enlarged. No pleural effusion."
+    report = "Both lungs are clear. The heart is enlarged. No pleural effusion."
     inputs = phantom.encode(phantom_study(0, 0), report)
 
     def steered(**options):
