@@ -158,16 +158,20 @@ def main() -> None:
         rows += [{**row, "round": rounds} for row in measure(_turned(sides, rounds), 1)]
         rounds += 1
     steps = max(len(one.token_ids) + one.finished for one in texts)
-    print(f"phantom: {options.batch} studies, {steps} steps, {SITE}, {options.features} features, {rounds} rounds, "
-          f"{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}")
+    print(
+        f"phantom: {options.batch} studies, {steps} steps, {SITE}, {options.features} features, {rounds} rounds, "
+        f"{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
+    )
     base = {row["round"]: row["seconds"] for row in rows if row["side"] == "unsteered"}
     summary = {}
     for name in sides:
         mine = [row for row in rows if row["side"] == name]
         ratios = sorted(row["seconds"] / base[row["round"]] for row in mine)
         summary[name] = statistics.median(ratios)
-        print(f"  {name:<27} median {statistics.median(row['seconds'] for row in mine):7.3f} s   "
-              f"× {summary[name]:.3f}   min {ratios[0]:.3f}   max {ratios[-1]:.3f}")
+        print(
+            f"  {name:<27} median {statistics.median(row['seconds'] for row in mine):7.3f} s   "
+            f"× {summary[name]:.3f}   min {ratios[0]:.3f}   max {ratios[-1]:.3f}"
+        )
     facts = {name: version(name) for name in ("torch", "transformers", "nnsight", "sae-lens")}
     facts |= {"cpus": str(os.cpu_count()), "threads": str(torch.get_num_threads())}
     RESULTS.write_text(json.dumps({"facts": facts, "target": TARGET, "ratios": summary, "rows": rows}, indent=1) + "\n")

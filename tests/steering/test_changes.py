@@ -153,16 +153,14 @@ def test_a_redirect_a_site(model, sae, studies):
         model.forward(model.encode_batch(studies))
     assert applied.proofs["language.1"].delta_norm == pytest.approx(2 * 36, rel=1e-4)
     with pytest.raises(SteeringError, match=r"redirect\.vectors: none for site language\.1"):
-        SteeringSpec("language.1", spec.interventions, redirect=Redirect("r", vectors={"vision.0": (1.0,)})).redirect.at(
-            "language.1"
-        )
+        SteeringSpec(
+            "language.1", spec.interventions, redirect=Redirect("r", vectors={"vision.0": (1.0,)})
+        ).redirect.at("language.1")
 
 
 def test_a_decay_scales_the_change(model, sae, studies):
     inputs = model.encode(studies[0], "w7 w8 w9 w10")
-    with steer(
-        model, sae, {5: Add(2.0, unit="activation")}, tokens="generated", schedule=Schedule(decay=2)
-    ) as applied:
+    with steer(model, sae, {5: Add(2.0, unit="activation")}, tokens="generated", schedule=Schedule(decay=2)) as applied:
         model.forward(inputs)
     assert applied.proof.tokens == {"report": 2}
     assert applied.proof.delta_norm == pytest.approx(2 + 1, rel=1e-4)

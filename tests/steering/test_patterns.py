@@ -63,7 +63,9 @@ def test_wrong_patterns(pattern):
         check_pattern("tokens.pattern", pattern)
 
 
-@pytest.mark.parametrize(("key", "words"), [("effusions2", "does not exist"), ("cardiomegaly:up", "side"), ("", "a fin")])
+@pytest.mark.parametrize(
+    ("key", "words"), [("effusions2", "does not exist"), ("cardiomegaly:up", "side"), ("", "a fin")]
+)
 def test_wrong_topics(key, words):
     with pytest.raises(SteeringError, match=words):
         check_topic("gate.topic", key)
