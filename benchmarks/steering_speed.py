@@ -8,8 +8,9 @@ that the reports stay what they are, which is checked, so that every side comput
 does not depend on its size. The sides take turns in one process, each round in another order. Ours include the proof.
 
 SAELens has no hook for a model with images. Its two ways to steer are taken over as forward hooks of the same module:
-the one of its tutorials adds a decoder row at all tokens; the other puts the SAE into the model (``HookedSAETransformer``
-with ``use_error_term``), so that every token is encoded and decoded with all features, here by SAELens' own class.
+the one of its tutorials adds a decoder row at all tokens; the other puts the SAE into the model
+(``HookedSAETransformer`` with ``use_error_term``), so that every token is encoded and decoded with all features, here by
+SAELens' own class.
 
 Prints medians of the ratios to the unsteered time of the same round, and writes every row to
 benchmarks/results/steering_speed.json.

@@ -176,9 +176,14 @@ def test_everything_is_taken_back_after_an_interruption(model, sae, late, studie
         ),
         Tokens("all", words=("w9",)),
     )
-    with pytest.raises(error), steer(model, {"language.1": sae, "language.2": late}, spec):
-        model.generate(model.encode_batch(studies))
-        raise error
+
+    def interrupted():
+        with steer(model, {"language.1": sae, "language.2": late}, spec):
+            model.generate(model.encode_batch(studies))
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert all(not module._forward_hooks for module in model.sites().values())
     assert not {"generate", "forward"} & set(vars(model))
     assert "prepare_inputs_for_generation" not in vars(model.module.language)
