@@ -171,20 +171,27 @@ def test_version_1_is_written_as_before_and_both_are_read():
 GRIDS = {"s1": ((0.0, 1.0),), "*": ((1.0, 0.0),)}
 NEW = [
     SteeringSpec("language.1", (Intervention(Ablate(), (5,), site="language.2"), Intervention(Ablate(), (5,)))),
-    SteeringSpec("language.1", (Intervention(Ablate(), (5,)),), Tokens("generated", pattern=r"\d+ cm", words=("tube",))),
+    SteeringSpec(
+        "language.1", (Intervention(Ablate(), (5,)),), Tokens("generated", pattern=r"\d+ cm", words=("tube",))
+    ),
     SteeringSpec("language.1", (Intervention(Ablate(), (5,), gate=Gate("own", 0.5), tokens=Tokens("all")),)),
     SteeringSpec(
         "language.1", (Intervention(Ablate(), (5,)),), Tokens("all"), Gate(topic="pulmonary_edema", negate=True)
     ),
     SteeringSpec(
-        "language.1", (Intervention(Ablate(), (5,)),), Tokens("generated"), schedule=Schedule(stop=9, until="pneumothorax")
+        "language.1",
+        (Intervention(Ablate(), (5,)),),
+        Tokens("generated"),
+        schedule=Schedule(stop=9, until="fracture"),
     ),
     SteeringSpec(
         "language.1",
         (Intervention(Add(1.0, shape="map"), (5,), maps=(StudyGrids(GRIDS),)),),
         Tokens(image="frontal", mask=GRIDS),
     ),
-    SteeringSpec("language.1", (Intervention(Ablate(), (5,)),), redirect=Redirect("r", vectors={"language.1": (1.0, 0.0)})),
+    SteeringSpec(
+        "language.1", (Intervention(Ablate(), (5,)),), redirect=Redirect("r", vectors={"language.1": (1.0, 0.0)})
+    ),
 ]
 
 
@@ -204,7 +211,10 @@ PART = {"kind": "ablate", "features": [1]}
         ({"version": 3}, "version: 3; this program reads 1 and 2"),
         ({"interventions": [PART, {**PART, "features": [2.5]}]}, r"interventions\[1\].features: 2.5"),
         ({"interventions": [{"kind": "add", "strength": float("nan")}]}, r"interventions\[0\].strength: nan"),
-        ({"interventions": [{"kind": "add", "strength": 1, "unit": "x"}]}, r"interventions\[0\].unit: 'x' is not one of"),
+        (
+            {"interventions": [{"kind": "add", "strength": 1, "unit": "x"}]},
+            r"interventions\[0\].unit: 'x' is not one of",
+        ),
         (
             {"interventions": [PART, {**PART, "tokens": {"scopes": ["image"]}}]},
             r"interventions\[1\].tokens.scopes: 'image' is not one of \['prompt.image'",
