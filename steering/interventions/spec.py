@@ -232,6 +232,10 @@ class SteeringSpec:
         return unconditional(self.resolved)
 
 
+#: What an intervention may have of its own or take from the spec, besides the site.
+_SHARED = ("tokens", "gate", "schedule")
+
+
 def unconditional(parts: tuple[Intervention, ...]) -> bool:
     """Whether resolved interventions must change every token in scope."""
     adds = [part for part in parts if isinstance(part.kind, Add) and part.kind.strength != 0]
@@ -262,7 +266,8 @@ def _check_place(part: Intervention, paths: Mapping[str, str]) -> None:
             raise SteeringError(f"{paths['gate']}.feature: a direction has no activation of its own; name a feature")
         if part.gate.reads_text and not part.gate.negate and tokens.scopes == ("prompt.image",):
             raise SteeringError(
-                f"{paths['gate']}: topic and pattern read text, and images have none; add the scope prompt.text or generated"
+                f"{paths['gate']}: topic and pattern read text, and images have none; add the scope prompt.text or "
+                "generated"
             )
     if part.schedule is not None and "generated" not in tokens.scopes:
         raise SteeringError(f"{paths['schedule']}: it counts tokens of the report; add the scope generated to tokens")
