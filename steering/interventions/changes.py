@@ -43,6 +43,8 @@ class SiteChange:
         self._ledger: Ledger | None = None
         self._log: ChangeLog | None = None
         self._choices: list[Choice] = []
+        self._on_steps = self._plain_steps = False
+        self._on_step: list[Weighing | None] = []
         self._found = np.zeros(len(self._parts), dtype=np.int64)
         self._ever = np.zeros(len(self._parts), dtype=np.int64)
 
@@ -54,7 +56,10 @@ class SiteChange:
         """
         self._rule.for_studies(inputs.study_ids)
         self._choices = [Choice(part, inputs, self._grid, self._transcript) for part in self._parts]
-        self._on_steps = any(choice.on_steps for choice in self._choices)
+        acting = [choice for choice in self._choices if choice.on_steps]
+        self._on_steps = bool(acting)
+        self._plain_steps = all(choice.plain_on_steps for choice in acting)
+        self._on_step = [Weighing() if choice.on_steps else None for choice in self._choices]
         self._ledger = Ledger(self.site, inputs)
         self._log = ChangeLog(self.site, inputs)
         self._found[:] = 0
@@ -129,6 +134,8 @@ class SiteChange:
         start = ledger.count(shape)
         if start and not self._on_steps:
             return None  # a step of a cached generation, and only the prompt is steered
+        if start and shape[1] == 1 and self._plain_steps:
+            return self._step(h_btd, start)
         places = ledger.places(shape, start)
         weights, opens = zip(*(choice.weights(places) for choice in self._choices), strict=True)
         rows, columns = np.nonzero(weights[0] if len(weights) == 1 else np.maximum.reduce(weights))
@@ -147,6 +154,17 @@ class SiteChange:
         steered_btd[index] = new_nd
         return steered_btd
 
+    def _step(self, h_btd: torch.Tensor, slot: int) -> torch.Tensor | None:
+        """A step at which every row is steered, and nothing depends on which token it is."""
+        assert self._ledger is not None
+        assert self._log is not None
+        old_nd = h_btd[:, 0]
+        new_nd = moved(old_nd, self._rule(old_nd, None, self._on_step))
+        self._found += [len(old_nd) if weighing else 0 for weighing in self._on_step]
+        norms_n = self._norms(old_nd, new_nd)
+        self._log.note_step(slot, norms_n, self._ledger.copies)
+        return new_nd[:, None] if norms_n.any() else None
+
     @staticmethod
     def _weighing(
         weights_n: np.ndarray, opens_bs: np.ndarray | None, rows: np.ndarray, columns: np.ndarray, like: torch.Tensor
@@ -161,13 +179,23 @@ class SiteChange:
         """Write the change into the log; whether there is any."""
         assert self._ledger is not None
         assert self._log is not None
-        norms_n = (new_nd.double() - old_nd.double()).norm(dim=-1).cpu().numpy()
-        if not np.isfinite(norms_n).all():
-            raise SteeringError(
-                f"site {self.site}: the steered residual is not finite; the strength is too large for {old_nd.dtype}"
-            )
+        norms_n = self._norms(old_nd, new_nd)
         self._log.note(here, here.study if self._ledger.by_image else rows, norms_n, self._ledger.copies)
         return bool(norms_n.any())
+
+    def _norms(self, old_nd: torch.Tensor, new_nd: torch.Tensor) -> np.ndarray:
+        """Length of every token's change, (n,); above 0 wherever a single bit of its value differs."""
+        norms_n = torch.linalg.vector_norm(new_nd.float() - old_nd.float(), dim=-1)
+        sure_n = torch.isfinite(norms_n) & (norms_n > 0)
+        if not bool(sure_n.all()):  # the square of a small or large change leaves float32
+            exact_n = (new_nd.double() - old_nd.double()).norm(dim=-1)
+            norms_n = torch.where(sure_n, norms_n.double(), exact_n)
+            if not bool(torch.isfinite(norms_n).all()):
+                raise SteeringError(
+                    f"site {self.site}: the steered residual is not finite; the strength is too large for "
+                    f"{old_nd.dtype}"
+                )
+        return norms_n.cpu().numpy()
 
 
 def moved(old_nd: torch.Tensor, delta_nd: torch.Tensor) -> torch.Tensor:

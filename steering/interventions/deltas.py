@@ -51,11 +51,15 @@ class Weighing:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One intervention with its tensors: unit directions (m, d), amount per unit strength (m,), grids of the batch."""
+    """One intervention with its tensors: unit directions (m, d), amount per unit strength (m,), grids of the batch.
+
+    ``constant_d`` is the whole delta where it is the same for every token.
+    """
 
     intervention: Intervention
     directions_md: torch.Tensor
     units_m: torch.Tensor
+    constant_d: torch.Tensor | None
     maps: list[np.ndarray] = field(default_factory=list)
     masks: list[np.ndarray] = field(default_factory=list)
 
@@ -92,15 +96,26 @@ class DeltaRule:
                 part.maps[:] = [table_for(grid, study_ids, "interventions.maps") for grid in grids.maps]
                 part.masks[:] = [table_for(grid, study_ids, "interventions.mask") for grid in mask]
 
-    def __call__(self, h_nd: torch.Tensor, places: Places, weighings: Sequence[Weighing] | None = None) -> torch.Tensor:
-        """What to add to the residuals (n, d), float32. ``places`` has shape (n,); a weighing an intervention."""
+    def __call__(
+        self, h_nd: torch.Tensor, places: Places | None, weighings: Sequence[Weighing | None] | None = None
+    ) -> torch.Tensor:
+        """What to add to the residuals (n, d), float32.
+
+        Args:
+            places: of shape (n,); may be left out where nothing has a shape.
+            weighings: one an intervention; ``None`` for one that has no token here.
+        """
         x_nd = h_nd.float()
         each = weighings if weighings is not None else [Weighing()] * len(self._parts)
-        deltas = [self._part(x_nd, places, part, weighing) for part, weighing in zip(self._parts, each, strict=True)]
-        delta_nd = deltas[0]
-        for other_nd in deltas[1:]:
-            delta_nd = delta_nd + other_nd
-        return self._redirected(delta_nd)
+        deltas = [
+            self._part(x_nd, places, part, weighing)
+            for part, weighing in zip(self._parts, each, strict=True)
+            if weighing is not None
+        ]
+        delta = deltas[0]
+        for other in deltas[1:]:
+            delta = delta + other
+        return self._redirected(delta).expand(x_nd.shape)
 
     def activations(self, x_nd: torch.Tensor, features: tuple[int, ...]) -> torch.Tensor:
         """Activations (n, m) of the features, float32, on the device of x."""
@@ -109,16 +124,21 @@ class DeltaRule:
             acts_nm = sae.encode_features(x_nd.to(sae.W_enc.device), list(features))
         return acts_nm.to(x_nd.device, torch.float32)
 
-    def _part(self, x_nd: torch.Tensor, places: Places, part: _Prepared, weighing: Weighing) -> torch.Tensor:
+    def _part(self, x_nd: torch.Tensor, places: Places | None, part: _Prepared, weighing: Weighing) -> torch.Tensor:
+        """The delta of one intervention, (n, d), or (d,) where it is the same for all."""
         intervention = part.intervention
+        if part.constant_d is not None:
+            constant_d, weights_n = part.constant_d, weighing.weights_n
+            return constant_d if weights_n is None else weights_n[:, None] * constant_d
         gate = intervention.gate if intervention.gate is not None and intervention.gate.feature is not None else None
         acts_nm = x_nd.new_zeros(len(x_nd), len(part.directions_md))
         if intervention.features and (
             not isinstance(intervention.kind, Add) or (gate is not None and gate.feature == OWN)
         ):
             acts_nm = self.activations(x_nd, intervention.features)
-        change_nm = change_of(intervention.kind, acts_nm, _amounts(part, x_nd, places))
+        change_nm = change_of(intervention.kind, acts_nm, _amounts(intervention, part.units_m, x_nd, places, part.maps))
         if intervention.shaped and part.masks:
+            assert places is not None
             change_nm = change_nm * torch.from_numpy(on_grid(part.masks[0], places)).to(x_nd)[:, None]
         if gate is not None:
             open_nm = self._open(gate, x_nd, acts_nm, weighing.opens_n)
@@ -159,25 +179,37 @@ def _prepare(intervention: Intervention, sae: MatryoshkaSAE | None, device: torc
     if intervention.direction is not None:
         vector_d = torch.tensor(intervention.direction.vector, dtype=torch.float32, device=device)
         length = vector_d.norm()
-        return _Prepared(intervention, (vector_d / length)[None], length[None])
+        return _prepared(intervention, (vector_d / length)[None], length[None])
     rows_md = _needed(sae).W_dec[list(intervention.features)].detach().to(device, torch.float32)
     units = intervention.max_activations or (1.0,) * len(intervention.features)
-    return _Prepared(intervention, rows_md, torch.tensor(units, dtype=torch.float32, device=device))
+    return _prepared(intervention, rows_md, torch.tensor(units, dtype=torch.float32, device=device))
 
 
-def _amounts(part: _Prepared, x_nd: torch.Tensor, places: Places) -> torch.Tensor:
+def _prepared(intervention: Intervention, directions_md: torch.Tensor, units_m: torch.Tensor) -> _Prepared:
+    kind, gate = intervention.kind, intervention.gate
+    constant = isinstance(kind, Add) and not intervention.shaped and kind.unit != "residual_norm"
+    if not constant or (gate is not None and gate.feature is not None):
+        return _Prepared(intervention, directions_md, units_m, None)
+    amounts_1m = _amounts(intervention, units_m, directions_md.new_zeros(1, directions_md.shape[1]), None, [])
+    return _Prepared(intervention, directions_md, units_m, (amounts_1m @ directions_md)[0])
+
+
+def _amounts(
+    intervention: Intervention, units_m: torch.Tensor, x_nd: torch.Tensor, places: Places | None, maps: list[np.ndarray]
+) -> torch.Tensor:
     """strength × unit × map, (n, m)."""
-    intervention, kind = part.intervention, part.intervention.kind
+    kind = intervention.kind
     if isinstance(kind, Scale | Ablate):
-        return x_nd.new_zeros(len(x_nd), len(part.units_m))
-    amounts_nm = x_nd.new_ones(len(x_nd), len(part.units_m)) * float(kind.strength)  # overflows to inf
+        return x_nd.new_zeros(len(x_nd), len(units_m))
+    amounts_nm = x_nd.new_ones(len(x_nd), len(units_m)) * float(kind.strength)  # overflows to inf
     if kind.unit == "residual_norm":
         amounts_nm = amounts_nm * x_nd.norm(dim=-1, keepdim=True)
     elif kind.unit == "max_activation" and (kind.shape != "map" or intervention.direction is not None):
-        amounts_nm = amounts_nm * part.units_m
+        amounts_nm = amounts_nm * units_m
     if kind.shape != "map":
         return amounts_nm
-    maps_nm = np.stack([on_grid(table, places) for table in part.maps], axis=1)
+    assert places is not None
+    maps_nm = np.stack([on_grid(table, places) for table in maps], axis=1)
     if kind.unit != "max_activation" or intervention.direction is not None:
         maps_nm = maps_nm / np.array([peak(grid) for grid in intervention.maps], dtype=np.float32)
     return amounts_nm * torch.from_numpy(maps_nm).to(amounts_nm)

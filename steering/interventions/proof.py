@@ -12,6 +12,9 @@ from activations.models.base import Generation, ModelInputs
 from activations.roles import Role
 from steering.interventions.positions import Places
 
+#: Columns that a log keeps ready for the next steps.
+_SPARE = 64
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -73,12 +76,22 @@ class ChangeLog:
 
         A slot that is computed again (no cache) replaces what was known of it.
         """
-        top = int(places.slot.max(initial=-1)) + 1
-        rows, slots = max(self._studies * copies, len(self._norms)), max(self._norms.shape[1], top)
-        grow = ((0, rows - len(self._norms)), (0, slots - self._norms.shape[1]))
-        self._norms, self._roles = np.pad(self._norms, grow), np.pad(self._roles, grow)
+        self._make_room(int(places.slot.max(initial=-1)) + 1, copies)
         self._norms[rows_m, places.slot] = norms_m
         self._roles[rows_m, places.slot] = places.role
+
+    def note_step(self, slot: int, norms_b: np.ndarray, copies: int) -> None:
+        """The same for one written token of every row."""
+        self._make_room(slot + 1, copies)
+        self._norms[:, slot] = norms_b
+        self._roles[:, slot] = int(Role.REPORT)
+
+    def _make_room(self, slots: int, copies: int) -> None:
+        rows = max(self._studies * copies, len(self._norms))
+        if rows > len(self._norms) or slots > self._norms.shape[1]:
+            columns = max(self._norms.shape[1], slots + _SPARE if slots > self._width else slots)
+            grow = ((0, rows - len(self._norms)), (0, columns - self._norms.shape[1]))
+            self._norms, self._roles = np.pad(self._norms, grow), np.pad(self._roles, grow)
 
     def proofs(self, calls: int, written: Sequence[Generation] | None) -> list[Proof]:
         """One proof a study. ``written`` cuts what was computed for a row after its report had ended."""

@@ -56,6 +56,7 @@ class Choice:
 
     Attributes:
         on_steps: whether it can act on tokens that are being written.
+        plain_on_steps: whether it acts on all of them alike.
         conditional: whether it may rightly find no token at all.
     """
 
@@ -74,6 +75,7 @@ class Choice:
             [pad + prompt_length(table) for pad, table in zip(inputs.padding, inputs.tokens, strict=True)]
         )
         self.on_steps = "generated" in self._tokens.scopes
+        self.plain_on_steps = self._schedule is None and not reads_text(part)
         self.conditional = conditional(part)
 
     def weights(self, places: Places) -> tuple[np.ndarray, np.ndarray | None]:

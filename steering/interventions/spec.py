@@ -193,7 +193,12 @@ class SteeringSpec:
                 )
             object.__setattr__(self, "site", own[0])
         for number, part in enumerate(self.resolved):
-            _check_place(part, f"interventions[{number}]." if len(self.interventions) > 1 else "")
+            given = self.interventions[number]
+            names = ("tokens", "gate", "schedule")
+            paths = {
+                name: name if getattr(given, name) is None else f"interventions[{number}].{name}" for name in names
+            }
+            _check_place(part, paths)
 
     @property
     def resolved(self) -> tuple[Intervention, ...]:
@@ -227,6 +232,10 @@ class SteeringSpec:
         return unconditional(self.resolved)
 
 
+#: What an intervention may have of its own or take from the spec, besides the site.
+_SHARED = ("tokens", "gate", "schedule")
+
+
 def unconditional(parts: tuple[Intervention, ...]) -> bool:
     """Whether resolved interventions must change every token in scope."""
     adds = [part for part in parts if isinstance(part.kind, Add) and part.kind.strength != 0]
@@ -241,26 +250,30 @@ def conditional(part: Intervention) -> bool:
     return per_study or reads_text or part.schedule is not None
 
 
-def _check_place(part: Intervention, path: str) -> None:
-    """Refuse resolved interventions whose tokens do not go with their shape, gate, schedule or site."""
+def _check_place(part: Intervention, paths: Mapping[str, str]) -> None:
+    """Refuse resolved interventions whose tokens do not go with their shape, gate, schedule or site.
+
+    ``paths`` says for each of these fields where it was written: in the intervention or in the spec.
+    """
     tokens = part.tokens
     assert tokens is not None
     if part.shaped and (tokens.scopes != ("prompt.image",) or tokens.image is None):
         raise SteeringError(
-            f"{path}tokens: a map or a mask lies on one image; use scopes=('prompt.image',) and name the image"
+            f"{paths['tokens']}: a map or a mask lies on one image; use scopes=('prompt.image',) and name the image"
         )
     if part.gate is not None:
         if part.gate.feature == "own" and not part.features:
-            raise SteeringError(f"{path}gate.feature: a direction has no activation of its own; name a feature")
+            raise SteeringError(f"{paths['gate']}.feature: a direction has no activation of its own; name a feature")
         if part.gate.reads_text and not part.gate.negate and tokens.scopes == ("prompt.image",):
             raise SteeringError(
-                f"{path}gate: topic and pattern read text, and images have none; add the scope prompt.text or generated"
+                f"{paths['gate']}: topic and pattern read text, and images have none; add the scope prompt.text or "
+                "generated"
             )
     if part.schedule is not None and "generated" not in tokens.scopes:
-        raise SteeringError(f"{path}schedule: it counts tokens of the report; add the scope generated to tokens")
+        raise SteeringError(f"{paths['schedule']}: it counts tokens of the report; add the scope generated to tokens")
     if is_image_site(str(part.site)) and "prompt.image" not in tokens.scopes:
         raise SteeringError(
-            f"{path}tokens.scopes: {part.site} holds patches only; use prompt.image, or a site language.L"
+            f"{paths['tokens']}.scopes: {part.site} holds patches only; use prompt.image, or a site language.L"
         )
 
 

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from steering.errors import SteeringError
 from steering.interventions.kinds import Ablate, Add, Clamp, Floor, Scale
-from steering.interventions.spec import Direction, Gate, Intervention, Redirect, SteeringSpec, Tokens
+from steering.interventions.spec import (
+    Direction,
+    Gate,
+    Intervention,
+    Redirect,
+    Schedule,
+    SteeringSpec,
+    StudyGrids,
+    Tokens,
+)
 from steering.interventions.spec_json import spec_from_json, spec_to_json
 
 finite = st.floats(-100, 100, allow_nan=False)
@@ -143,3 +152,94 @@ def test_effective_and_unconditional():
     clamp = SteeringSpec("x", (Intervention(Clamp(0.0), **FEATURE),))
     assert clamp.effective
     assert not clamp.unconditional
+
+
+def test_version_1_is_written_as_before_and_both_are_read():
+    old = {
+        "site": "language.1",
+        "interventions": [
+            {"kind": "clamp", "strength": 2.0, "unit": "activation", "shape": "uniform", "features": [5]},
+        ],
+        "tokens": {"scopes": ["prompt.image"], "image": "frontal"},
+        "gate": {"feature": 3, "above": 0.0},
+        "redirect": {"name": "wrong sign", "vector": None},
+    }
+    assert spec_to_json(spec_from_json(old)) == old
+    assert spec_from_json({"version": 1, **old}) == spec_from_json({"version": 2, **old}) == spec_from_json(old)
+
+
+GRIDS = {"s1": ((0.0, 1.0),), "*": ((1.0, 0.0),)}
+NEW = [
+    SteeringSpec("language.1", (Intervention(Ablate(), (5,), site="language.2"), Intervention(Ablate(), (5,)))),
+    SteeringSpec(
+        "language.1", (Intervention(Ablate(), (5,)),), Tokens("generated", pattern=r"\d+ cm", words=("tube",))
+    ),
+    SteeringSpec("language.1", (Intervention(Ablate(), (5,), gate=Gate("own", 0.5), tokens=Tokens("all")),)),
+    SteeringSpec(
+        "language.1", (Intervention(Ablate(), (5,)),), Tokens("all"), Gate(topic="pulmonary_edema", negate=True)
+    ),
+    SteeringSpec(
+        "language.1",
+        (Intervention(Ablate(), (5,)),),
+        Tokens("generated"),
+        schedule=Schedule(stop=9, until="fracture"),
+    ),
+    SteeringSpec(
+        "language.1",
+        (Intervention(Add(1.0, shape="map"), (5,), maps=(StudyGrids(GRIDS),)),),
+        Tokens(image="frontal", mask=GRIDS),
+    ),
+    SteeringSpec(
+        "language.1", (Intervention(Ablate(), (5,)),), redirect=Redirect("r", vectors={"language.1": (1.0, 0.0)})
+    ),
+]
+
+
+@pytest.mark.parametrize("spec", NEW)
+def test_what_is_new_is_version_2(spec):
+    data = json.loads(json.dumps(spec_to_json(spec)))
+    assert data["version"] == 2
+    assert spec_from_json(data) == spec
+
+
+PART = {"kind": "ablate", "features": [1]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 3}, "version: 3; this program reads 1 and 2"),
+        ({"interventions": [PART, {**PART, "features": [2.5]}]}, r"interventions\[1\].features: 2.5"),
+        ({"interventions": [{"kind": "add", "strength": float("nan")}]}, r"interventions\[0\].strength: nan"),
+        (
+            {"interventions": [{"kind": "add", "strength": 1, "unit": "x"}]},
+            r"interventions\[0\].unit: 'x' is not one of",
+        ),
+        (
+            {"interventions": [PART, {**PART, "tokens": {"scopes": ["image"]}}]},
+            r"interventions\[1\].tokens.scopes: 'image' is not one of \['prompt.image'",
+        ),
+        ({"interventions": [{**PART, "gate": {"feature": "mine"}}]}, r"interventions\[0\].gate.feature: 'mine'"),
+        (
+            {"interventions": [{**PART, "schedule": {"stop": 0}}]},
+            r"interventions\[0\].schedule.stop: 0; a whole number of at least 1",
+        ),
+        (
+            {"interventions": [{**PART, "schedule": {"stop": 3}}]},
+            r"interventions\[0\].schedule: .* add the scope generated",
+        ),
+        ({"interventions": [{**PART, "mask": {"s1": [[0.0]]}}]}, r"interventions\[0\].mask: grids of studies"),
+        ({"tokens": {"scopes": "generated", "pattern": "("}}, r"tokens.pattern: '\(' is not a regular expression"),
+        ({"tokens": {"pattern": "x"}}, "tokens: pattern and words choose among text; add the scope"),
+        ({"tokens": {"scopes": "generated", "words": [""]}}, "tokens.words"),
+        ({"gate": {"topic": "pulmonary_edema"}}, r"gate: topic and pattern read text, and images have none"),
+        ({"gate": {"topic": "oedemas"}}, "gate.topic: concept 'oedemas' does not exist; choose one of"),
+        ({"gate": {"feature": 1, "above": "x"}}, "gate.above: 'x'"),
+        ({"schedule": {"every": 2}}, "schedule: it counts tokens of the report"),
+        ({"schedule": {"first": 2}}, "schedule: unknown field 'first'; known are"),
+        ({"site": "projector", "tokens": {"scopes": "generated"}}, "projector holds patches only"),
+    ],
+)
+def test_every_wrong_field_is_named_by_its_path(change, words):
+    with pytest.raises(SteeringError, match=words):
+        spec_from_json({"site": "language.1", "interventions": [PART], **change})
