@@ -5,11 +5,12 @@ Run: python benchmarks/steering.py --run DIR [--findings KEY,KEY] [--select 16] 
 DIR gets activations of phantoms (series 1) at language.2 and an autoencoder, unless it has them. Then:
 
 1. Features, maps and difference fields are taken from the select half of those patients.
-2. On phantoms of series 21 every way is tried at each of its strengths, without controls. Chosen is the strength (and
-   for groups the size and the kind of map) with the most clean reports among those that change at most 3 % of other
-   findings and leave at most 2 % of reports unreadable; without any such, the one nearest to that.
-3. On phantoms of series 22, not looked at before, each way runs once at its chosen strength beside five random
-   directions of the same length token by token, and for groups five random groups of other features in their own maps.
+2. On phantoms of series 21 with one image every way is tried at each of its strengths. Chosen is the strength (and for
+   groups the size and kind of map) with the most clean reports among those that change at most 3 % of other findings
+   and leave at most 2 % of reports unreadable; without any such, the one nearest to that. Since any push takes findings
+   out of reports, the goal "absent" counts clean reports beyond those of two random directions.
+3. On phantoms of series 24, not looked at before, each way runs once at its chosen strength beside five random
+   directions of the same length token by token, and for maps five random groups of other features in their own maps.
 
 A report is clean if it can be read, says what the goal asks, and changes no other finding. A factor counts as recovered
 if the mean activation of its best feature tells it apart with AUROC ≥ .9 on the select half.

@@ -23,16 +23,14 @@ from interp.run import Run
 from interp.stages.base import Work
 from interp.stages.cache import cache
 from interp.stages.train_sae import train_sae
-from radiology.phantom.cases import phantom_study
+from radiology.phantom.cases import phantom_case, study_of
 from radiology.phantom.factors import FIELD_OF_KEY
 from radiology.study import Study
 from sae.model import MatryoshkaSAE
 from steering import Reading, SteeringError, SteeringSpec, phantom_pairs, steer
-from steering.experiments.controls import FeaturePool, random_group
+from steering.experiments.controls import FeaturePool, in_random_direction, random_group
 from steering.experiments.design import Goal, at_strength
 from steering.experiments.reports import leaves_room, reaches
-from steering.interventions.directions import random_direction
-from steering.interventions.spec import Redirect
 from steering.methods.contrast import contrasts
 from steering.methods.fields import counterfactual_field, kept_share, mean_field
 from steering.reading import phantom_reader, related
@@ -42,7 +40,7 @@ SITE, NAME = "language.2", "main"
 EARLY_SITES = ("language.0", "language.1")
 GOALS: tuple[Goal, ...] = ("present", "absent")
 MAX_OFF_TARGET, MAX_PARSE_FAILURES, MAX_RANDOM, AIM = 0.03, 0.02, 0.05, 0.8
-SELECT_SERIES, REPORT_SERIES, PAIR_SERIES = 21, 22, 23
+SELECT_SERIES, REPORT_SERIES, PAIR_SERIES = 21, 24, 23
 RANDOM = 5
 BATCH = 32
 
@@ -123,12 +121,14 @@ class Trials:
 
 
 def _labelled(series: int, key: str, present: bool) -> Iterator[Study]:
+    """Phantoms with or without the finding that have one image: nothing else shows what the push takes away."""
     number = 0
     while True:
-        study = phantom_study(series, number)
+        case = phantom_case(series, number)
         number += 1
-        if ((study.labels or {}).get(key) == "present") == present:
-            yield study
+        alone = not case.has_lateral and case.prior_factors is None
+        if alone and (case.factors.labels().get(key) == "present") == present:
+            yield study_of(case)
 
 
 def _batches(studies: Iterator[Study]) -> Iterator[list[Study]]:
@@ -140,12 +140,22 @@ def _prompted(study: Study, words: str) -> Study:
     return replace(study, indication=f"{study.indication} {words}" if study.indication else words)
 
 
-def choose(found: Sequence[tuple[Candidate, float, Rates]]) -> tuple[Candidate, float, Rates]:
-    """Most clean reports inside the budget, the weaker push at a tie; else the one nearest to the budget."""
-    inside = [one for one in found if one[2].excess == 0]
+@dataclass(frozen=True)
+class Tried:
+    """A candidate at a strength on the select series; ``by_chance``: clean share of random directions (``absent``)."""
+
+    candidate: Candidate
+    strength: float
+    rates: Rates
+    by_chance: float = 0.0
+
+
+def choose(found: Sequence[Tried]) -> Tried:
+    """Most clean reports beyond chance inside the budget, the weaker push at a tie; else the nearest to the budget."""
+    inside = [one for one in found if one.rates.excess == 0]
     if inside:
-        return max(inside, key=lambda one: (one[2].clean, one[2].hit, -one[1]))
-    return min(found, key=lambda one: (one[2].excess, -one[2].clean))
+        return max(inside, key=lambda one: (one.rates.clean - one.by_chance, one.rates.hit, -one.strength))
+    return min(found, key=lambda one: (one.rates.excess, one.by_chance - one.rates.clean))
 
 
 def prepare(path: Path, studies: str) -> Run:
@@ -206,20 +216,31 @@ def one_goal(
     """Choose on one series, report on the other: a row a way."""
     key = ground.contrast.key
     trying = Trials(model, ground.sae, key, goal, SELECT_SERIES, n_select)
-    tried = [(c, s, trying.of(c, s)) for c in candidates(ground, goal) for s in c.strengths]
+    tried = [_try(trying, ground, c, s, goal) for c in candidates(ground, goal) for s in c.strengths]
     reporting = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_report)
     controls = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_control)
     rows = []
-    for way in dict.fromkeys(candidate.way for candidate, _, _ in tried):
-        candidate, strength, before = choose([one for one in tried if one[0].way == way])
+    for way in dict.fromkeys(one.candidate.way for one in tried):
+        best = choose([one for one in tried if one.candidate.way == way])
+        candidate, strength, before = best.candidate, best.strength, best.rates
         rates = reporting.of(candidate, strength)
         row = {"key": key, "goal": goal, "way": way, "variant": candidate.variant, "strength": strength}
         row |= {f"select_{name}": value for name, value in _plain(before).items()} | _plain(rates)
         row["clean_low"], row["clean_high"] = bootstrap_mean(np.array(rates.clean_n, dtype=float))
-        row["select_excess"] = before.excess
+        row |= {"select_excess": before.excess, "select_by_chance": best.by_chance}
         row |= _controls(ground, controls, candidate, strength, goal)
         rows.append(row)
     return rows
+
+
+def _try(trying: Trials, ground: Ground, candidate: Candidate, strength: float, goal: Goal) -> Tried:
+    """Any push suppresses, so that the goal absent is tried beside two random directions."""
+    rates = trying.of(candidate, strength)
+    if goal == "present" or candidate.spec is None or rates.excess:
+        return Tried(candidate, strength, rates)
+    spec, width = at_strength(candidate.spec, strength), ground.contrast.residual_with_pd.shape[1]
+    random = [trying.steered(in_random_direction(spec, width, (9, draw))).clean for draw in range(2)]
+    return Tried(candidate, strength, rates, float(np.mean(random)))
 
 
 def _plain(rates: Rates) -> dict[str, float]:
@@ -234,10 +255,7 @@ def _controls(
         return {"random_hit": [], "random_clean": [], "group_hit": [], "group_clean": []}
     width = ground.contrast.residual_with_pd.shape[1]
     spec = at_strength(candidate.spec, strength)
-    random = [
-        reporting.steered(replace(spec, redirect=Redirect("random", random_direction(width, (7, draw)).vector)))
-        for draw in range(RANDOM)
-    ]
+    random = [reporting.steered(in_random_direction(spec, width, (7, draw))) for draw in range(RANDOM)]
     groups = []
     if candidate.way in WITH_GROUPS:
         added = candidate.way == "group, difference maps"
@@ -260,7 +278,8 @@ def _pool(ground: Ground, map_of: Callable[[int], np.ndarray]) -> FeaturePool:
 def automatic(rows: pd.DataFrame) -> pd.DataFrame:
     """For each factor and goal the way by features that did best on the select series."""
     ours = rows[rows["way"].isin(OF_FEATURES)].copy()
-    ours["rank"] = list(zip(ours["select_excess"] == 0, ours["select_clean"], strict=True))
+    beyond = ours["select_clean"] - ours["select_by_chance"]
+    ours["rank"] = list(zip(ours["select_excess"] == 0, beyond, strict=True))
     best = ours.sort_values("rank", kind="stable").groupby(["key", "goal"], sort=False).tail(1)
     return best.drop(columns="rank").assign(way="automatic: best of the groups and maps")
 
@@ -301,12 +320,13 @@ def main(description: str) -> None:
     begin = time.monotonic()
     for key, ground in grounds(run, options.findings.split(",")).items():
         for goal in [goal for goal in GOALS if (key, goal) not in done]:
-            rows += one_goal(ground, run.model, goal, options.select, options.report, options.controls)
-            best = automatic(pd.DataFrame(rows[-20:])).iloc[-1]
-            done = f"{time.monotonic() - begin:6.0f} s  {key:24s} {goal:8s}"
+            new = one_goal(ground, run.model, goal, options.select, options.report, options.controls)
+            rows += new
+            best = automatic(pd.DataFrame(new)).iloc[-1]
+            where = f"{time.monotonic() - begin:6.0f} s  {key:24s} {goal:8s}"
             chosen = f"{best['variant']:>14s} × {best['strength']:g}"
             rates = f"on target {best['hit']:.2f}, clean {best['clean']:.2f}, off target {best['off_target']:.3f}"
-            print(f"{done} {chosen}: {rates}", flush=True)
+            print(f"{where} {chosen}: {rates}", flush=True)
             if options.json:
                 options.json.write_text(json.dumps({"argv": sys.argv[1:], "rows": rows}, indent=1, default=float))
     frame = pd.DataFrame(rows)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp import run_file
 from interp.files import remove
@@ -20,6 +20,10 @@ from interp.run_contents import RunContents
 from interp.run_file import RunFile, Stage
 from interp.run_lock import LOCK_NAME, writing
 from radiology.errors import InputError
+
+if TYPE_CHECKING:
+    from autointerp.table import Feature
+    from radiology.study import Study
 
 #: Which command does a stage, for messages. Stages of a named SAE are called ``stage:NAME``.
 COMMAND_OF_STAGE = {
@@ -101,6 +105,31 @@ class Run(RunContents):
                 "`interp demo` or `interp cache --run DIR` makes one."
             )
         return Run(directory, RunFile.read(directory))
+
+    # What steering begins with
+
+    def carriers(self, finding: str, n: int = 10, *, name: str = "main") -> list[Feature]:
+        """The ``n`` features that carry a finding on the frontal image most, strongest first, from the select half.
+
+        See :class:`interp.steering_targets.Carriers`. One finding is often split over several features.
+
+        Raises:
+            InputError: the studies are not labelled with the finding, or no feature carries it.
+        """
+        from interp.steering_targets import carriers
+
+        table = self.features_of(name)
+        return [table[number] for number in carriers(self, name, [finding], n)[finding].features]
+
+    def studies_with_room(self, finding: str, goal: str = "present", n: int = 16) -> list[Study]:
+        """Up to ``n`` studies of the report half without the finding (goal ``present``) or with it (``absent``).
+
+        Raises:
+            InputError: there is none.
+        """
+        from interp.steering_targets import room_for
+
+        return self.studies.pick(room_for(self, finding, goal, n))
 
     # Stages
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from steering.errors import SteeringError
     from steering.experiments.calibration import Calibration, calibrate, calibrate_strength
-    from steering.experiments.controls import Controls, FeaturePool
+    from steering.experiments.controls import Controls, FeaturePool, in_random_direction
     from steering.experiments.damage import calibrate_damage
-    from steering.experiments.design import Experiment
+    from steering.experiments.design import Experiment, at_strength
     from steering.experiments.experiment import run_experiment
     from steering.experiments.recipes import feature_pool, firing_rates, map_experiment
     from steering.experiments.verdicts import VerdictRules
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from steering.interventions.spec import Direction, Gate, Intervention, Schedule, SteeringSpec, Tokens
     from steering.interventions.spec_json import spec_from_json, spec_to_json
     from steering.interventions.targets import combine
+    from steering.methods.fields import image_residuals
     from steering.reading import Reading
     from steering.tracing.pairs import phantom_pairs
     from steering.tracing.place import best_site
@@ -53,6 +54,7 @@ _HOME = {
     "Proof": "steering.interventions.proof",
     "Reading": "steering.reading",
     "VerdictRules": "steering.experiments.verdicts",
+    "at_strength": "steering.experiments.design",
     "best_site": "steering.tracing.place",
     "feature_pool": "steering.experiments.recipes",
     "firing_rates": "steering.experiments.recipes",
@@ -70,6 +72,8 @@ _HOME = {
     "decoder_direction": "steering.interventions.directions",
     "difference_of_means": "steering.interventions.directions",
     "group_direction": "steering.interventions.directions",
+    "image_residuals": "steering.methods.fields",
+    "in_random_direction": "steering.experiments.controls",
     "maps_of_similar": "steering.interventions.grids",
     "phantom_pairs": "steering.tracing.pairs",
     "random_direction": "steering.interventions.directions",
@@ -103,6 +107,7 @@ __all__ = [
     "StudyGrids",
     "Tokens",
     "VerdictRules",
+    "at_strength",
     "best_site",
     "calibrate",
     "calibrate_damage",
@@ -113,6 +118,8 @@ __all__ = [
     "feature_pool",
     "firing_rates",
     "group_direction",
+    "image_residuals",
+    "in_random_direction",
     "map_experiment",
     "maps_of_similar",
     "phantom_pairs",

@@ -99,9 +99,7 @@ def control_specs(
     """
     name_seed = int.from_bytes(sha256(name.encode()).digest()[:4], "big")
     out = [
-        ControlSpec(
-            "random", draw, replace(spec, redirect=_toward(random_direction(width, (controls.seed, name_seed, draw))))
-        )
+        ControlSpec("random", draw, in_random_direction(spec, width, (controls.seed, name_seed, draw)))
         for draw in range(controls.random)
     ]
     for draw in range(controls.random_groups if _features(spec) and sae is not None else 0):
@@ -115,6 +113,15 @@ def control_specs(
         redirect = _equal_rate(spec, features, sae, firing_rates_f)
         out.append(ControlSpec("equal_rate", 0, replace(spec, redirect=redirect)))
     return out
+
+
+def in_random_direction(spec: SteeringSpec, width: int, seed: int | Sequence[int]) -> SteeringSpec:
+    """The spec along a random direction: the same tokens, token by token a change of the same length.
+
+    Args:
+        width: of the residual at the spec's sites.
+    """
+    return replace(spec, redirect=_toward(random_direction(width, seed)))
 
 
 def random_group(

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from activations.models.base import ReportModel
-from activations.roles import IMAGE_NAMES, Role
+from activations.roles import Role
 from radiology.study import Study
 from steering.errors import SteeringError
 from steering.experiments.design import Goal
 from steering.interventions.grids import as_grid
 from steering.interventions.kinds import Add
-from steering.interventions.positions import prompt_places
+from steering.interventions.positions import image_number, prompt_places
 from steering.interventions.spec import Direction, Intervention, SteeringSpec
 from steering.interventions.tokens import Tokens
 from steering.methods.features import FRONTAL, sign_of
@@ -76,25 +76,17 @@ def counterfactual_field(model: ReportModel, site: str, pairs: Sequence[Pair], *
     With pairs that differ in one finding only it is the most that a fixed push can know of the finding.
 
     Raises:
-        SteeringError: no pairs, or a pair whose prompts do not line up.
+        SteeringError: no pairs.
     """
     if not pairs:
         raise SteeringError("counterfactual field: no pairs")
-    rows, columns = model.grid
-    total_pd = torch.zeros(rows * columns, model.width(site), dtype=torch.float64)
-    for start in range(0, len(pairs), batch):
-        some = pairs[start : start + batch]
-        for sign, side in ((-1.0, 0), (1.0, 1)):
-            total_pd += sign * _frontal_sum(model, site, [pair[side] for pair in some])
-    return (total_pd / len(pairs)).numpy()
+    recipients, donors = zip(*pairs, strict=True)
+    return mean_field(model, site, donors, batch=batch) - mean_field(model, site, recipients, batch=batch)
 
 
 def mean_field(model: ReportModel, site: str, studies: Sequence[Study], *, batch: int = 16) -> np.ndarray:
     """Mean residual of the frontal patches of studies, (rows · columns, d); for sites that no store holds."""
-    if not studies:
-        raise SteeringError("mean field: no studies")
-    total_pd = sum(_frontal_sum(model, site, studies[i : i + batch]) for i in range(0, len(studies), batch))
-    return np.asarray(total_pd) / len(studies)
+    return image_residuals(model, site, studies, batch=batch).double().mean(dim=0).numpy()
 
 
 def over_sites(specs: Sequence[SteeringSpec]) -> SteeringSpec:
@@ -103,13 +95,29 @@ def over_sites(specs: Sequence[SteeringSpec]) -> SteeringSpec:
     return SteeringSpec(specs[0].site, tuple(parts), specs[0].tokens)
 
 
-def _frontal_sum(model: ReportModel, site: str, studies: Sequence[Study]) -> torch.Tensor:
-    """Sum over studies of the residuals of the frontal patches, (rows · columns, d)."""
+def image_residuals(
+    model: ReportModel, site: str, studies: Sequence[Study], *, image: str = "frontal", batch: int = 16
+) -> torch.Tensor:
+    """Residuals of the patches of one image, (studies, rows · columns, d) float32; patches row by row.
+
+    Raises:
+        SteeringError: no studies, or a study without the image.
+    """
+    if not studies:
+        raise SteeringError("image residuals: no studies")
+    missing = [study.study_id for study in studies if image not in study.images]
+    if missing:
+        raise SteeringError(f"image residuals: study {missing[0]!r} has no image {image!r}")
+    return torch.cat(
+        [_patches(model, site, studies[i : i + batch], image_number(image)) for i in range(0, len(studies), batch)]
+    )
+
+
+def _patches(model: ReportModel, site: str, studies: Sequence[Study], image: int) -> torch.Tensor:
     inputs = model.encode_batch(studies)
     _, outputs = record(model, [site], inputs)
     places = prompt_places(inputs)
-    frontal = (places.role == Role.IMAGE) & (places.image == IMAGE_NAMES.index("frontal"))
-    b, t = np.nonzero(frontal)
-    x_nd = residual(outputs[site])[torch.from_numpy(b), torch.from_numpy(t)].double().cpu()
-    cell_n = torch.from_numpy(places.row[b, t].astype(np.int64) * model.grid[1] + places.col[b, t])
-    return torch.zeros(model.grid[0] * model.grid[1], x_nd.shape[1], dtype=torch.float64).index_add_(0, cell_n, x_nd)
+    b, t = np.nonzero((places.role == Role.IMAGE) & (places.image == image))
+    order = np.lexsort((places.col[b, t], places.row[b, t], b))
+    x_nd = residual(outputs[site])[torch.from_numpy(b[order]), torch.from_numpy(t[order])].float().cpu()
+    return x_nd.reshape(len(studies), -1, x_nd.shape[1])
