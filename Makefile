@@ -12,7 +12,7 @@ PACKAGES := activations autointerp dashboards interp radiology sae steering
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help docs demo test test-long lint format constraints clean
+.PHONY: help docs notebooks demo test test-long lint format constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff rewrite the code"
 	@echo "make docs         write docs/cli.md anew from the help of the commands"
+	@echo "make notebooks    write notebooks/*.ipynb anew from the .py beside them"
 	@echo "make constraints  resolve all dependencies anew into constraints.txt"
 	@echo "make clean        remove .venv and caches (runs/ stays)"
 
@@ -75,6 +76,9 @@ constraints: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python -m interp.help_pages > docs/cli.md
+
+notebooks: $(STAMP)
+	@$(BIN)/jupytext --quiet --set-formats ipynb,py:percent notebooks/*.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

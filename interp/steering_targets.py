@@ -12,18 +12,14 @@ from interp.evaluation.token_sets import frontal_tokens
 from interp.run import Run
 from radiology.errors import InputError
 from sae.evaluation import auroc_per_feature
-
-#: Features that fire in fewer studies of the finding than this share are no carriers of it.
-MIN_SHARE = 0.2
+from steering.methods.contrast import carrier_weights
 
 
 @dataclass(frozen=True)
 class Carriers:
     """Features that carry a finding on the frontal image, those of most weight first.
 
-    The weight is d · max(2 · AUROC − 1, 0)²: d is the mean activation over frontal tokens with the finding minus that
-    without it, and the AUROC is that of a study's mean activation. The difference alone would also pick features that
-    are large in every chest, and steering these changes other findings too.
+    The weight is :func:`steering.methods.contrast.carrier_weights` of a study's mean activation over frontal tokens.
     """
 
     finding: str
@@ -64,13 +60,12 @@ def carriers(run: Run, name: str, findings: list[str], n: int, *, seed: int = 0)
 
 
 def _weights(means_sf: np.ndarray, label_s: np.ndarray) -> np.ndarray:
-    """Weight of every feature (see :class:`Carriers`), 0 where it fires in too few studies of the finding; (F,)."""
+    """Weight of every feature from the mean activations of studies, (F,)."""
     known_s = ~np.isnan(label_s)
     means_sf, positive_s = means_sf[known_s], label_s[known_s] == 1
     difference_f = means_sf[positive_s].mean(0) - means_sf[~positive_s].mean(0)
-    selective_f = np.maximum(2 * auroc_per_feature(means_sf, positive_s) - 1, 0)
-    fires_f = (means_sf[positive_s] > 0).mean(0) >= MIN_SHARE
-    return np.where(fires_f, difference_f * selective_f**2, 0.0)
+    share_f = (means_sf[positive_s] > 0).mean(0)
+    return carrier_weights(difference_f, auroc_per_feature(means_sf, positive_s), share_f)
 
 
 def room_for(

@@ -48,14 +48,9 @@ class Contrast:
 
     @property
     def weight_f(self) -> np.ndarray:
-        """How much a feature carries the finding, (F,): difference of means · max(2 AUROC − 1, 0)².
-
-        The difference alone would also pick features that are large in every chest, and steering these changes other
-        findings too. Features that fire in less than :data:`MIN_SHARE` of the studies with the finding weigh 0.
-        """
+        """How much a feature carries the finding, (F,); see :func:`carrier_weights`."""
         difference_f = (self.features_with_pf - self.features_without_pf).mean(axis=0)
-        selective_f = np.maximum(2 * self.auroc_f - 1, 0) ** 2
-        return np.where(self.share_f >= MIN_SHARE, np.maximum(difference_f, 0) * selective_f, 0.0)
+        return carrier_weights(difference_f, self.auroc_f, self.share_f)
 
     def carriers(self, n: int) -> tuple[int, ...]:
         """The ``n`` features of most weight, the strongest first; fewer if fewer have any.
@@ -82,6 +77,16 @@ class Contrast:
     def field_pd(self) -> np.ndarray:
         """What the finding adds to the mean residual of each patch, (P, d)."""
         return self.residual_with_pd - self.residual_without_pd
+
+
+def carrier_weights(difference_f: np.ndarray, auroc_f: np.ndarray, share_f: np.ndarray) -> np.ndarray:
+    """How much each feature carries a finding, (F,): difference of means · max(2 AUROC − 1, 0)², not below 0.
+
+    The difference alone would also pick features that are large in every chest, and steering these changes other
+    findings too. Features that fire in less than :data:`MIN_SHARE` of the studies with the finding weigh 0.
+    """
+    selective_f = np.maximum(2 * auroc_f - 1, 0) ** 2
+    return np.where(share_f >= MIN_SHARE, np.maximum(difference_f, 0) * selective_f, 0.0)
 
 
 def contrasts(

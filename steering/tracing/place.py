@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from activations.hooks import canonical_site
@@ -81,7 +82,8 @@ def place_warnings(spec: SteeringSpec, key: str, causal_map: pd.DataFrame) -> li
     finding. Nothing is said of findings and sites that are not on the map.
     """
     places = {(part.site, scope) for part in spec.resolved if part.tokens for scope in part.tokens.scopes}
-    here = [place in places for place in zip(causal_map["site"], causal_map["scope"], strict=True)]
+    cells = zip(causal_map["site"], causal_map["scope"], strict=True)
+    here = np.array([cell in places for cell in cells], dtype=bool)
     rows = causal_map[here & (causal_map["key"] == key) & causal_map["effect"].notna()]
     if len(rows) < len(places) or not (rows["high"] < MIN_EFFECT).all():
         return []
