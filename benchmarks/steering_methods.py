@@ -216,12 +216,13 @@ def one_goal(
     """Choose on one series, report on the other: a row a way."""
     key = ground.contrast.key
     trying = Trials(model, ground.sae, key, goal, SELECT_SERIES, n_select)
-    tried = [_try(trying, ground, c, s, goal) for c in candidates(ground, goal) for s in c.strengths]
+    tried = [Tried(c, s, trying.of(c, s)) for c in candidates(ground, goal) for s in c.strengths]
     reporting = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_report)
     controls = Trials(model, ground.sae, key, goal, REPORT_SERIES, n_control)
     rows = []
     for way in dict.fromkeys(one.candidate.way for one in tried):
-        best = choose([one for one in tried if one.candidate.way == way])
+        of_way = [one for one in tried if one.candidate.way == way]
+        best = choose(_beyond_chance(trying, ground, of_way, goal))
         candidate, strength, before = best.candidate, best.strength, best.rates
         rates = reporting.of(candidate, strength)
         row = {"key": key, "goal": goal, "way": way, "variant": candidate.variant, "strength": strength}
@@ -233,14 +234,18 @@ def one_goal(
     return rows
 
 
-def _try(trying: Trials, ground: Ground, candidate: Candidate, strength: float, goal: Goal) -> Tried:
-    """Any push suppresses, so that the goal absent is tried beside two random directions."""
-    rates = trying.of(candidate, strength)
-    if goal == "present" or candidate.spec is None or rates.excess:
-        return Tried(candidate, strength, rates)
-    spec, width = at_strength(candidate.spec, strength), ground.contrast.residual_with_pd.shape[1]
-    random = [trying.steered(in_random_direction(spec, width, (9, draw))).clean for draw in range(2)]
-    return Tried(candidate, strength, rates, float(np.mean(random)))
+def _beyond_chance(trying: Trials, ground: Ground, tried: Sequence[Tried], goal: Goal) -> list[Tried]:
+    """Any push suppresses: for the goal absent the two cleanest of a way are tried beside a random direction as long."""
+    if goal == "present" or tried[0].candidate.spec is None:
+        return list(tried)
+    width = ground.contrast.residual_with_pd.shape[1]
+    best = sorted((one for one in tried if one.rates.excess == 0), key=lambda one: one.rates.clean)[-2:]
+    found = []
+    for one in best:
+        assert one.candidate.spec is not None
+        spec = in_random_direction(at_strength(one.candidate.spec, one.strength), width, 9)
+        found.append(replace(one, by_chance=trying.steered(spec).clean))
+    return found or list(tried)
 
 
 def _plain(rates: Rates) -> dict[str, float]:
