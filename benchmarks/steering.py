@@ -8,7 +8,7 @@ DIR gets activations of phantoms (series 1) at language.2 and an autoencoder, un
 2. On phantoms of series 21 with one image every way is tried at each of its strengths. Chosen is the strength (and for
    groups the size and kind of map) with the most clean reports among those that change at most 3 % of other findings
    and leave at most 2 % of reports unreadable; without any such, the one nearest to that. Since any push takes findings
-   out of reports, for the goal "absent" the two cleanest of a way are compared by what they do beyond a random direction.
+   out of reports, for the goal "absent" the two cleanest of a way are compared by what they do beyond a random one.
 3. On phantoms of series 24, not looked at before, each way runs once at its chosen strength beside five random
    directions of the same length token by token, and for maps five random groups of other features in their own maps.
 

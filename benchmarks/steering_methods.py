@@ -235,7 +235,7 @@ def one_goal(
 
 
 def _beyond_chance(trying: Trials, ground: Ground, tried: Sequence[Tried], goal: Goal) -> list[Tried]:
-    """Any push suppresses: for the goal absent the two cleanest of a way are tried beside a random direction as long."""
+    """Any push suppresses: for the goal absent the two cleanest of a way are tried beside a random direction."""
     if goal == "present" or tried[0].candidate.spec is None:
         return list(tried)
     width = ground.contrast.residual_with_pd.shape[1]
