@@ -17,6 +17,9 @@ from autointerp.units import Units
 
 #: Contexts are taken from images, texts, roles and image names that hold at least this share of the firing units.
 MIN_SHARE = 0.05
+#: Images, and texts, also if they are so many, whatever their share: a feature may mean one thing on pictures and fire
+#: far more often, and more strongly, on words. Fewer cannot tell a meaning from chance.
+MIN_UNITS = 8
 #: A feature that fires in (nearly) every unit has no silent ones. Then the way from a weak peak (5 % quantile) to a
 #: strong one (95 %) is what counts: below the first share of it a unit is quiet, above the second it fires, and what
 #: lies between is used for neither. If the weak ones are nearly as strong as the strong ones, no unit is quiet.
@@ -103,7 +106,7 @@ class ContextSelector:
         parts: list[tuple[_Part, Split]] = []
         for is_image in (True, False):
             here = self._units.is_image[unit_m] == is_image
-            if here.sum() < max(1, MIN_SHARE * len(unit_m)):
+            if here.sum() < max(1, min(MIN_UNITS, MIN_SHARE * len(unit_m))):
                 continue
             groups = _frequent(self._group[unit_m[here]])
             for split in Split:
