@@ -16,7 +16,7 @@ from activations.filters import RoleSpec
 from activations.hooks import canonical_site
 from autointerp.catalogue import Catalogue
 from autointerp.cofiring import CoFiringSample
-from autointerp.contexts import Chosen, ContextSelector, choose_all
+from autointerp.contexts import ContextSelector, choose_blocks
 from autointerp.extract import ContextSource, write_contexts
 from autointerp.files import write_frame
 from autointerp.firing import Firing
@@ -133,7 +133,7 @@ def index_features(
             "The SAE is not one of this site, or its threshold is too high."
         )
     co_firing = sample.neighbours()
-    chosen, n_studies = the_pass.choose_and_write(Path(out_dir) / CONTEXTS_FILE, co_firing, contexts_per_kind)
+    written = the_pass.choose_and_write(Path(out_dir) / CONTEXTS_FILE, co_firing, contexts_per_kind)
     columns = stats.columns() | {"co_firing": co_firing} | _of_weights(sae, model, site, stats)
     frame = pd.DataFrame({name: columns[name] for name in TABLES[FEATURES_FILE].names})
     write_frame(Path(out_dir) / FEATURES_FILE, frame)
@@ -143,32 +143,38 @@ def index_features(
         n_features=sae.n_features,
         n_dead=n_dead,
         n_tokens=stats.n_tokens,
-        n_contexts=len(chosen),
-        no_contexts=sae.n_features - n_dead - len(np.unique(chosen.feature)),
-        context_studies=n_studies,
+        n_contexts=written.contexts,
+        no_contexts=sae.n_features - n_dead - written.features,
+        context_studies=written.studies,
         co_firing_tokens=len(sample),
         findings_told=not ground.nothing_told,
     )
 
 
+@dataclass(frozen=True)
+class _Written:
+    """How many contexts, of how many features, from how many studies they could come."""
+
+    contexts: int
+    features: int
+    studies: int
+
+
 class _Steps:
-    """One count over the three steps, in rows: the pass, choosing and writing contexts (a tenth of a pass each)."""
+    """One count over both steps, in rows: the pass, and choosing contexts (a fifth of a pass)."""
 
     def __init__(self, progress: Progress | None, rows: int) -> None:
-        self._progress, self._rows, self._part = progress, rows, max(rows // 10, 1)
+        self._progress, self._rows, self._part = progress, rows, max(rows // 5, 1)
 
     def _tell(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(done, self._rows + 2 * self._part)
+            self._progress(done, self._rows + self._part)
 
     def streaming(self, rows: int) -> None:
         self._tell(rows)
 
     def choosing(self, done: int, features: int) -> None:
         self._tell(self._rows + self._part * done // max(features, 1))
-
-    def writing(self, done: int, contexts: int) -> None:
-        self._tell(self._rows + self._part + self._part * done // max(contexts, 1))
 
 
 class _Pass:
@@ -215,8 +221,8 @@ class _Pass:
             write_part(self.folder.path, part, segments)
             yield part
 
-    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> tuple[Chosen, int]:
-        """Write the contexts of all features; gives them, and the number of studies that they could come from."""
+    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> _Written:
+        """Choose and write the contexts of all features."""
         ground, units, n_features = self._ground, self._ground.units, self._sae.n_features
         parts = range(len(self._parts))
         n_segments = segments_per_unit(self.folder.path, parts, len(units))
@@ -225,7 +231,7 @@ class _Pass:
         peaks = Peaks.read(self.folder.path, parts, n_features, allowed[units.study])
         split = np.where(allowed, ground.split, "")
         selector = ContextSelector(units, peaks, Catalogue.of(units.documents), co_firing, split, per_kind, self._seed)
-        chosen = choose_all(selector, n_features, lambda done: self._steps.choosing(done, n_features))
+        blocks = choose_blocks(selector, n_features, lambda done: self._steps.choosing(done, n_features))
         source = ContextSource(
             ground.store,
             units,
@@ -236,8 +242,7 @@ class _Pass:
             ground.patient_ids,
             ground.grid or (0, 0),
         )
-        write_contexts(path, source, chosen, lambda done: self._steps.writing(done, len(chosen)))
-        return chosen, len(taken)
+        return _Written(*write_contexts(path, source, blocks), len(taken))
 
 
 def _that_fit(drawn: np.ndarray, n_segments_of_study: np.ndarray) -> np.ndarray:
