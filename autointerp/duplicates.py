@@ -18,8 +18,8 @@ def near_duplicates(words: Sequence[tuple[str, ...]], told: Sequence[Hashable]) 
     may join it. "No" and "not" are words, but in a long sentence they are one of many, so likeness alone would take
     opposites for the same: texts that tell different findings are never near-duplicates.
 
-    Two sets of Jaccard index ≥ t share one of the n − ⌈t · n⌉ + 1 rarest words of either, so that only texts with such a
-    word in common are compared (Chaudhuri, Ganti and Kaushik, ICDE 2006).
+    Two sets of Jaccard index ≥ t share one of the n − ⌈t · n⌉ + 1 rarest words of either, so that only texts with such
+    a word in common are compared (Chaudhuri, Ganti and Kaushik, ICDE 2006).
 
     Args:
         words: distinct words of each text; a text without words is like nothing but itself.

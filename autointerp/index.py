@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Rows of the store that are encoded at once.
 CHUNK_ROWS = 8192
-#: (unit, feature) pairs that contexts are chosen from, 20 bytes each; studies are left out until they fit.
+#: (unit, feature) pairs that contexts are chosen from, 28 bytes each; studies are left out until they fit.
 MAX_SEGMENTS = 1 << 24
 #: Where the pass keeps what it has done until the tables are written, beside them.
 UNFINISHED = "unfinished"
@@ -87,11 +87,10 @@ def index_features(
     is put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was
     stopped it goes on, with any number of processes, and comes to the same tables.
 
-    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
+    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 28
     bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
-    token columns, 80 bytes a context, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens
-    of 3,300 studies, 37 × 37 patches, 5 million contexts and d = 4096 that is .39 + .03 + .34 + .6 + .4 + .67 = 2.4 GB,
-    and 1.1 GB for the weights of the SAE.
+    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
+    37 × 37 patches and d = 4096 that is .39 + .03 + .47 + .6 + .67 = 2.2 GB, and 1.1 GB for the weights of the SAE.
     Disk: 8 bytes for each activation in the drawn studies, until the end.
 
     Args:

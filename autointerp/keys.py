@@ -1,4 +1,4 @@
-"""Small whole numbers as keys: which occur, and where first. By looking up, in linear time; sorting would take longer."""
+"""Small whole numbers as keys: which occur, and where first; by looking up, which is quicker than sorting."""
 
 from __future__ import annotations
 

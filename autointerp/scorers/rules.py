@@ -63,7 +63,7 @@ def said_by(row: Any) -> tuple[Said, bool] | None:
 
 
 def _side_seen(row: Any, side: str | None) -> str | None:
-    """The side to ask for: a lateral picture shows left and right alike, so there a label must be right but for that."""
+    """The side to ask for; none on a lateral picture, which shows left and right alike."""
     sided = row.modality == Modality.TEXT or row.image in FRONTAL_LIKE or side not in LEFT_AND_RIGHT
     return side if sided else None
 

@@ -84,6 +84,12 @@ def images(findings: list[tuple[str, ...]], frontal: bool | list[bool] = True) -
     return Images(findings, np.broadcast_to(frontal, len(findings)))
 
 
+def side_of(firing: list[tuple[str, ...]], quiet: list[tuple[str, ...]], patch_side: str | None) -> str | None:
+    found = finding_in_images(images(firing), images(quiet), np.ones(len(firing)), patch_side)
+    assert found is not None
+    return found.side
+
+
 LEFT = ("pleural_effusion=present", "pleural_effusion:left=present")
 RIGHT = ("pleural_effusion=present", "pleural_effusion:right=present")
 NONE = ("pleural_effusion=absent",)
@@ -100,10 +106,10 @@ def test_a_co_occurring_finding_is_not_the_meaning() -> None:
 
 def test_patches_help_to_tell_the_side() -> None:
     firing, quiet = _many((12, LEFT), (7, (*LEFT, *RIGHT)), (1, RIGHT)), _many((24, NONE))
-    sides = [finding_in_images(images(firing), images(quiet), np.ones(20), patch).side for patch in (None, "left", "right")]  # type: ignore[union-attr]
+    sides = [side_of(firing, quiet, patch) for patch in (None, "left", "right")]
     assert sides == ["left", "left", "left"]
     firing = _many((9, LEFT), (7, (*LEFT, *RIGHT)), (4, RIGHT))
-    sides = [finding_in_images(images(firing), images(quiet), np.ones(20), patch).side for patch in (None, "left", "right")]  # type: ignore[union-attr]
+    sides = [side_of(firing, quiet, patch) for patch in (None, "left", "right")]
     assert sides == [None, "left", None]
 
 

@@ -19,7 +19,8 @@ def test_every_text_is_like_the_first_of_its_group_and_like_no_earlier_first(tex
     leaders: list[tuple[int, set[str]]] = []
     for text, number in zip(texts, group.tolist(), strict=True):
         words = set(text)
-        like = [leader for leader, other in leaders if words and len(words & other) / len(words | other) >= MIN_LIKENESS]
+        likeness = {leader: len(words & other) / max(len(words | other), 1) for leader, other in leaders}
+        like = [leader for leader, share in likeness.items() if share >= MIN_LIKENESS]
         assert number == (like[0] if like else len(leaders))
         if not like:
             leaders.append((number, words))
