@@ -65,7 +65,7 @@ class Catalogue:
             same_status = np.array([one.status == mark.status for one in self.readings])
             other, same = same_concept & ~same_status, same_concept & same_status
             says_other, says_same = self.says[:, other].any(axis=1), self.says[:, same].any(axis=1)
-            self._contradicting[reading] = says_other & ~says_same
+            self._contradicting[reading] = np.asarray(says_other & ~says_same)
         return self._contradicting[reading]
 
     @staticmethod
