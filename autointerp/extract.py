@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from activations.roles import IMAGE_NAMES
 from autointerp import schema
-from autointerp.contexts import Chosen
+from autointerp.contexts import HARDNESSES, KINDS, SPLITS, Chosen
 from autointerp.files import table_writer
 from autointerp.peaks import Peaks
 from autointerp.pieces import Pieces
@@ -40,17 +44,48 @@ class ContextSource:
     patient_ids: np.ndarray
     grid: tuple[int, int]
 
+    @cached_property
+    def is_whole(self) -> np.ndarray:
+        """(u,) bool: images all of whose patches were kept, row by row."""
+        n_rows, n_cols = self.grid
+        whole = self.units.is_image & (self.units.n_rows == n_rows * n_cols)
+        row, col = self.store.column("row"), self.store.column("col")
+        place = np.arange(n_rows * n_cols)
+        for unit in np.flatnonzero(whole).tolist():
+            first = self.units.first_row[unit]
+            here = slice(first, first + len(place))
+            whole[unit] = bool(((row[here] * n_cols + col[here]) == place).all())
+        return whole
 
-def write_contexts(
-    path: Path, source: ContextSource, chosen: Chosen, progress: Callable[[int], None] | None = None
-) -> None:
-    """Write the chosen contexts as a table, a block at a time; ``progress`` gets the number of contexts written."""
-    with table_writer(path) as writer:
-        for block in _blocks(source.units.n_rows[chosen.unit]):
-            part = Chosen(*(getattr(chosen, field.name)[block] for field in fields(Chosen)))
-            writer.write_table(_table(source, part, block.start, _activations(source, part)))
-            if progress is not None:
-                progress(block.stop)
+
+def write_contexts(path: Path, source: ContextSource, blocks: Iterable[Chosen]) -> tuple[int, int]:
+    """Write the chosen contexts as a table; gives the number of contexts and of features that have some.
+
+    A second thread makes and writes the tables while the next contexts are chosen.
+
+    Args:
+        blocks: contexts of some features each, features rising.
+    """
+    n_contexts = n_features = 0
+    with table_writer(path) as writer, ThreadPoolExecutor(1) as thread:
+        pending: Future[None] | None = None
+        for chosen in blocks:
+            if pending is not None:
+                pending.result()
+            pending = thread.submit(_write, writer, source, chosen, n_contexts)
+            n_contexts += len(chosen)
+            n_features += len(np.unique(chosen.feature))
+        if pending is not None:
+            pending.result()
+        if n_contexts == 0:
+            writer.write_table(CONTEXTS.empty_table())
+    return n_contexts, n_features
+
+
+def _write(writer: pq.ParquetWriter, source: ContextSource, chosen: Chosen, first: int) -> None:
+    for block in _blocks(source.units.n_rows[chosen.unit]):
+        part = chosen[block]
+        writer.write_table(_table(source, part, first + block.start, _activations(source, part)))
 
 
 def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:
@@ -62,8 +97,6 @@ def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:
         stop = max(int(np.searchsorted(ends, before + BLOCK_VALUES, side="right")), start + 1)
         yield slice(start, stop)
         start = stop
-    if len(ends) == 0:
-        yield slice(0, 0)
 
 
 def _activations(source: ContextSource, part: Chosen) -> np.ndarray:
@@ -110,9 +143,9 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
     columns = {
         "context": pa.array(np.arange(first, first + len(part))),
         "feature": pa.array(part.feature),
-        "kind": pa.array(part.kind, pa.string()),
-        "hardness": pa.array(part.hardness, pa.string()),
-        "split": pa.array(part.split, pa.string()),
+        "kind": _words(KINDS, part.kind),
+        "hardness": _words(HARDNESSES, part.hardness),
+        "split": _words(SPLITS, part.split),
         "study": pa.array(study),
         "study_id": pa.array(source.study_ids[study], pa.string()),
         "patient_id": pa.array(source.patient_ids[study], pa.string()),
@@ -134,6 +167,11 @@ def _table(source: ContextSource, part: Chosen, first: int, values: np.ndarray) 
         "findings": pa.array(documents.findings, pa.list_(pa.string())).take(pa.array(units.document[unit])),
     }
     return pa.table([columns[field.name].cast(field.type) for field in CONTEXTS], schema=CONTEXTS)
+
+
+def _words(words: Sequence[StrEnum], code_c: np.ndarray) -> pa.Array:
+    """The word of each code, null where it is negative."""
+    return pa.array([word.value for word in words], pa.string()).take(pa.array(code_c, mask=code_c < 0))
 
 
 def _sentences(
@@ -158,12 +196,15 @@ def _maps(source: ContextSource, unit: np.ndarray, is_image: np.ndarray, values:
     size = n_rows * n_cols
     lengths = source.units.n_rows[unit]
     image = np.repeat(is_image, lengths)
+    offsets, mask = _offsets(np.where(is_image, size, 0)), pa.array(~is_image)
+    if source.is_whole[unit[is_image]].all():
+        return pa.ListArray.from_arrays(offsets, pa.array(values[image]), mask=mask)
     rows = _rows_of(source, unit)[image]
     patch = source.store.column("row")[rows].astype(np.int64) * n_cols + source.store.column("col")[rows]
     which = np.repeat(np.arange(is_image.sum()), lengths[is_image])
     maps = np.zeros(int(is_image.sum()) * size, dtype=np.float32)
     maps[which * size + patch] = values[image]
-    return pa.ListArray.from_arrays(_offsets(np.where(is_image, size, 0)), pa.array(maps), mask=pa.array(~is_image))
+    return pa.ListArray.from_arrays(offsets, pa.array(maps), mask=mask)
 
 
 def _boxes(source: ContextSource, row_c: np.ndarray, has_c: np.ndarray) -> pa.Array:

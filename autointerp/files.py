@@ -33,7 +33,10 @@ def table_writer(path: Path) -> Iterator[pq.ParquetWriter]:
     temporary = temporary_name(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = pq.ParquetWriter(temporary, schema.TABLES[path.name], compression=_COMPRESSION)
+        columns = schema.TABLES[path.name]
+        writer = pq.ParquetWriter(
+            temporary, columns, compression=_COMPRESSION, use_dictionary=list(_repeating("", columns))
+        )
     try:
         yield writer
     except BaseException:
@@ -43,6 +46,18 @@ def table_writer(path: Path) -> Iterator[pq.ParquetWriter]:
     with storage_errors(path):
         writer.close()
         publish(temporary, path)
+
+
+def _repeating(front: str, columns: pa.Schema | pa.StructType) -> Iterator[str]:
+    """Parquet columns whose values repeat: all but floats, for which looking for repetitions takes most of the time."""
+    for field in columns:
+        name, kind = front + field.name, field.type
+        if pa.types.is_list(kind):
+            name, kind = f"{name}.list.element", kind.value_type
+        if pa.types.is_struct(kind):
+            yield from _repeating(f"{name}.", kind)
+        elif not pa.types.is_floating(kind):
+            yield name
 
 
 def write_table(path: Path, table: pa.Table) -> None:

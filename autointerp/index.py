@@ -16,7 +16,7 @@ from activations.filters import RoleSpec
 from activations.hooks import canonical_site
 from autointerp.catalogue import Catalogue
 from autointerp.cofiring import CoFiringSample
-from autointerp.contexts import Chosen, ContextSelector, choose_all
+from autointerp.contexts import ContextSelector, choose_blocks
 from autointerp.extract import ContextSource, write_contexts
 from autointerp.files import write_frame
 from autointerp.firing import Firing
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Rows of the store that are encoded at once.
 CHUNK_ROWS = 8192
-#: (unit, feature) pairs that contexts are chosen from, 20 bytes each; studies are left out until they fit.
+#: (unit, feature) pairs that contexts are chosen from, 28 bytes each; studies are left out until they fit.
 MAX_SEGMENTS = 1 << 24
 #: Where the pass keeps what it has done until the tables are written, beside them.
 UNFINISHED = "unfinished"
@@ -87,11 +87,10 @@ def index_features(
     is put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was
     stopped it goes on, with any number of processes, and comes to the same tables.
 
-    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 20
+    Memory, beside the SAE and the model: ``8·F·(patches + 110)`` bytes of counts, 2 bits for each feature and study, 28
     bytes for each of at most :data:`MAX_SEGMENTS` (unit, feature) pairs, about 60 bytes a row of the store for its
-    token columns, 80 bytes a context, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens
-    of 3,300 studies, 37 × 37 patches, 5 million contexts and d = 4096 that is .39 + .03 + .34 + .6 + .4 + .67 = 2.4 GB,
-    and 1.1 GB for the weights of the SAE.
+    token columns, and 5 chunks of :data:`CHUNK_ROWS` rows. With 32,768 features, 10 million tokens of 3,300 studies,
+    37 × 37 patches and d = 4096 that is .39 + .03 + .47 + .6 + .67 = 2.2 GB, and 1.1 GB for the weights of the SAE.
     Disk: 8 bytes for each activation in the drawn studies, until the end.
 
     Args:
@@ -133,7 +132,7 @@ def index_features(
             "The SAE is not one of this site, or its threshold is too high."
         )
     co_firing = sample.neighbours()
-    chosen, n_studies = the_pass.choose_and_write(Path(out_dir) / CONTEXTS_FILE, co_firing, contexts_per_kind)
+    written = the_pass.choose_and_write(Path(out_dir) / CONTEXTS_FILE, co_firing, contexts_per_kind)
     columns = stats.columns() | {"co_firing": co_firing} | _of_weights(sae, model, site, stats)
     frame = pd.DataFrame({name: columns[name] for name in TABLES[FEATURES_FILE].names})
     write_frame(Path(out_dir) / FEATURES_FILE, frame)
@@ -143,32 +142,38 @@ def index_features(
         n_features=sae.n_features,
         n_dead=n_dead,
         n_tokens=stats.n_tokens,
-        n_contexts=len(chosen),
-        no_contexts=sae.n_features - n_dead - len(np.unique(chosen.feature)),
-        context_studies=n_studies,
+        n_contexts=written.contexts,
+        no_contexts=sae.n_features - n_dead - written.features,
+        context_studies=written.studies,
         co_firing_tokens=len(sample),
         findings_told=not ground.nothing_told,
     )
 
 
+@dataclass(frozen=True)
+class _Written:
+    """How many contexts, of how many features, from how many studies they could come."""
+
+    contexts: int
+    features: int
+    studies: int
+
+
 class _Steps:
-    """One count over the three steps, in rows: the pass, choosing and writing contexts (a tenth of a pass each)."""
+    """One count over both steps, in rows: the pass, and choosing contexts (a fifth of a pass)."""
 
     def __init__(self, progress: Progress | None, rows: int) -> None:
-        self._progress, self._rows, self._part = progress, rows, max(rows // 10, 1)
+        self._progress, self._rows, self._part = progress, rows, max(rows // 5, 1)
 
     def _tell(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(done, self._rows + 2 * self._part)
+            self._progress(done, self._rows + self._part)
 
     def streaming(self, rows: int) -> None:
         self._tell(rows)
 
     def choosing(self, done: int, features: int) -> None:
         self._tell(self._rows + self._part * done // max(features, 1))
-
-    def writing(self, done: int, contexts: int) -> None:
-        self._tell(self._rows + self._part + self._part * done // max(contexts, 1))
 
 
 class _Pass:
@@ -215,8 +220,8 @@ class _Pass:
             write_part(self.folder.path, part, segments)
             yield part
 
-    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> tuple[Chosen, int]:
-        """Write the contexts of all features; gives them, and the number of studies that they could come from."""
+    def choose_and_write(self, path: Path, co_firing: list[list[dict[str, Any]]], per_kind: int) -> _Written:
+        """Choose and write the contexts of all features."""
         ground, units, n_features = self._ground, self._ground.units, self._sae.n_features
         parts = range(len(self._parts))
         n_segments = segments_per_unit(self.folder.path, parts, len(units))
@@ -225,7 +230,7 @@ class _Pass:
         peaks = Peaks.read(self.folder.path, parts, n_features, allowed[units.study])
         split = np.where(allowed, ground.split, "")
         selector = ContextSelector(units, peaks, Catalogue.of(units.documents), co_firing, split, per_kind, self._seed)
-        chosen = choose_all(selector, n_features, lambda done: self._steps.choosing(done, n_features))
+        blocks = choose_blocks(selector, n_features, lambda done: self._steps.choosing(done, n_features))
         source = ContextSource(
             ground.store,
             units,
@@ -236,8 +241,7 @@ class _Pass:
             ground.patient_ids,
             ground.grid or (0, 0),
         )
-        write_contexts(path, source, chosen, lambda done: self._steps.writing(done, len(chosen)))
-        return chosen, len(taken)
+        return _Written(*write_contexts(path, source, blocks), len(taken))
 
 
 def _that_fit(drawn: np.ndarray, n_segments_of_study: np.ndarray) -> np.ndarray:

@@ -8,11 +8,12 @@ second labels that name what surrounds the finding, the third labels of what a w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from autointerp.catalogue import Catalogue
+from autointerp.keys import first_of_each, is_among
 from autointerp.schema import Hardness
 
 #: A reading is what a feature may be about when it is this much more frequent where the feature fires.
@@ -39,10 +40,9 @@ def rank_sentences(
         noise_q: (q,) numbers in [0, 1) that break ties.
     """
     share_d = np.bincount(firing_docs, minlength=catalogue.words.shape[0]) / max(len(firing_docs), 1)
-    near_q = (catalogue.words @ (catalogue.words.T @ share_d))[quiet_docs] + 1e-6 * noise_q
-    order = np.argsort(-near_q, kind="stable")
-    same_words = np.isin(catalogue.duplicate[quiet_docs], catalogue.duplicate[firing_docs])
-    order = order[~same_words[order]]
+    near_q = (catalogue.words @ (catalogue.word_documents @ share_d))[quiet_docs] + 1e-6 * noise_q
+    other_words = np.flatnonzero(~is_among(catalogue.duplicate[quiet_docs], catalogue.duplicate[firing_docs]))
+    order = other_words[np.argsort(-near_q[other_words])]
     contradicts = _contradicts(catalogue, firing_docs, quiet_docs)[order]
     return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
 
@@ -67,20 +67,21 @@ def rank_images(
         return {}
     firing_pk, quiet_qk = catalogue.sees[firing_docs], catalogue.sees[quiet_docs[usable]]
     lift_k = firing_pk.mean(axis=0) - quiet_qk.mean(axis=0)
+    counts_k = np.ones(len(lift_k), dtype=np.float32)
     if lift_k.max() >= MIN_LIFT:
-        others = catalogue.key_concepts != catalogue.key_concepts[lift_k.argmax()]
-        firing_pk, quiet_qk = firing_pk[:, others], quiet_qk[:, others]
-    distance_pq = firing_pk.sum(axis=1)[:, None] + quiet_qk.sum(axis=1)[None] - 2 * firing_pk @ quiet_qk.T
+        counts_k[catalogue.key_concepts == catalogue.key_concepts[lift_k.argmax()]] = 0.0
+    firing_pk = firing_pk[:n] * counts_k
+    distance_pq = firing_pk.sum(axis=1)[:, None] + (quiet_qk @ counts_k)[None] - 2 * firing_pk @ quiet_qk.T
     distance_pq = distance_pq + 0.5 * noise_q[usable]
+    studies, taken_q = quiet_studies[usable], np.zeros(len(usable))
     chosen: list[int] = []
-    free = np.ones(len(usable), dtype=bool)
     for turn in range(n):
-        if not free.any():
+        best = int((distance_pq[turn % len(distance_pq)] + taken_q).argmin())
+        if taken_q[best]:
             break
-        best = int(np.where(free, distance_pq[turn % len(distance_pq)], np.inf).argmin())
-        chosen.append(int(usable[best]))
-        free &= quiet_studies[usable] != quiet_studies[usable[best]]
-    order = np.array(chosen, dtype=np.int64)
+        chosen.append(best)
+        taken_q[studies == studies[best]] = np.inf
+    order = usable[chosen]
     contradicts = _contradicts(catalogue, firing_docs, quiet_docs)[order]
     return {Hardness.OTHER_POLARITY: order[contradicts], Hardness.NEAREST_TEXT: order[~contradicts]}
 
@@ -92,8 +93,8 @@ def rank_co_firing(company_q: np.ndarray, same_as_firing_q: np.ndarray, noise_q:
         company_q: how much of it fires, 0 for none.
         same_as_firing_q: (q,) bool; contexts that say the same as a firing one are left out.
     """
-    order = np.argsort(-(company_q + 1e-6 * noise_q), kind="stable")
-    return order[(company_q[order] > 0) & ~same_as_firing_q[order]]
+    some = np.flatnonzero((company_q > 0) & ~same_as_firing_q)
+    return some[np.argsort(-(company_q + 1e-6 * noise_q)[some])]
 
 
 def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,35 +104,44 @@ def take_in_turns(ranking: Mapping[Hardness, np.ndarray], same_q: np.ndarray, n:
         ranking: for each way, places among q quiet contexts, hardest first; a way that has none left passes.
         same_q: contexts of equal value say the same, and only the first of them is taken.
     """
-    left = {hardness: iter(order.tolist()) for hardness, order in ranking.items()}
+    left = {hardness: _firsts(order, same_q, n) for hardness, order in ranking.items()}
     places: list[int] = []
     ways: list[str] = []
     seen: set[int] = set()
     while left and len(places) < n:
         for hardness in TURNS:
-            place = next((p for p in left.get(hardness, ()) if int(same_q[p]) not in seen), None)
-            if place is None:
+            found = next((one for one in left.get(hardness, ()) if one[1] not in seen), None)
+            if found is None:
                 left.pop(hardness, None)
             elif len(places) < n:
-                seen.add(int(same_q[place]))
-                places.append(place)
+                seen.add(found[1])
+                places.append(found[0])
                 ways.append(hardness.value)
     return np.array(places, dtype=np.int64), np.array(ways, dtype=object)
 
 
+def _firsts(order: np.ndarray, same_q: np.ndarray, n: int) -> Iterator[tuple[int, int]]:
+    """The places of a ranking that can be taken, with what they say: the first of those that say the same.
+
+    At most n are taken, and at most n are passed because another way took them; the tail is not looked at.
+    """
+    for head in (order[: 8 * n], order):
+        firsts = first_of_each(same_q[head])[: 2 * n]
+        if len(firsts) == 2 * n or len(head) == len(order):
+            break
+    places = head[firsts]
+    return zip(places.tolist(), same_q[places].tolist(), strict=True)
+
+
 def _contradicts(catalogue: Catalogue, firing_docs: np.ndarray, quiet_docs: np.ndarray) -> np.ndarray:
     """(q,) bool: which quiet contexts tell another status of the concept that marks the firing ones, not its own."""
-    quiet_qa = catalogue.says[quiet_docs]
-    nothing = np.zeros(len(quiet_docs), dtype=bool)
-    if not catalogue.readings or len(firing_docs) == 0:
-        return nothing
-    lift = catalogue.says[firing_docs].mean(axis=0) - quiet_qa.mean(axis=0)
+    if not catalogue.readings or len(firing_docs) == 0 or len(quiet_docs) == 0:
+        return np.zeros(len(quiet_docs), dtype=bool)
+    n_documents = len(catalogue.says)
+    quiet_d = np.bincount(quiet_docs, minlength=n_documents) / len(quiet_docs)
+    firing_d = np.bincount(firing_docs, minlength=n_documents) / len(firing_docs)
+    lift = catalogue.documents_saying @ (firing_d - quiet_d)
     best = int(lift.argmax())
     if lift[best] < MIN_LIFT:
-        return nothing
-    mark = catalogue.readings[best]
-    same_concept = np.array([reading.concept == mark.concept for reading in catalogue.readings])
-    same_status = np.array([reading.status == mark.status for reading in catalogue.readings])
-    says_other = quiet_qa[:, same_concept & ~same_status].any(axis=1)
-    says_same = quiet_qa[:, same_concept & same_status].any(axis=1)
-    return says_other & ~says_same
+        return np.zeros(len(quiet_docs), dtype=bool)
+    return catalogue.contradicting(best)[quiet_docs]

@@ -12,7 +12,7 @@ from autointerp.segments import part_files
 
 
 class Peaks:
-    """The segments of the allowed units, by feature, then unit: 20 bytes each.
+    """The segments of the allowed units, by feature, then unit: 28 bytes each.
 
     Args:
         unit, peak, start, count: (s,) unit, largest activation, first entry, and number of entries.
@@ -23,6 +23,7 @@ class Peaks:
         self, unit: np.ndarray, peak: np.ndarray, start: np.ndarray, count: np.ndarray, offsets: np.ndarray
     ) -> None:
         self._unit, self._peak, self._start, self._count, self._offsets = unit, peak, start, count, offsets
+        self._once_unit, self._once_peak, self._once_offsets = _joined(unit, peak, offsets)
 
     def __len__(self) -> int:
         return len(self._unit)
@@ -55,12 +56,8 @@ class Peaks:
 
     def of(self, feature: int) -> tuple[np.ndarray, np.ndarray]:
         """Units in which a feature fires, rising, and its peak in each."""
-        span = slice(int(self._offsets[feature]), int(self._offsets[feature + 1]))
-        unit, peak = self._unit[span], self._peak[span]
-        first = np.flatnonzero(np.diff(unit, prepend=-1))
-        if len(first) == len(unit):
-            return unit, peak
-        return unit[first], np.maximum.reduceat(peak, first)  # a unit that lies in two chunks
+        span = slice(int(self._once_offsets[feature]), int(self._once_offsets[feature + 1]))
+        return self._once_unit[span], self._once_peak[span]
 
     def segments(self, feature: int, unit_c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What a feature does in c units: which of them, first entry and number of entries, one row a segment."""
@@ -71,6 +68,17 @@ class Peaks:
         which = np.repeat(np.arange(len(unit_c)), n)
         place = first + np.repeat(low - (np.cumsum(n) - n), n) + np.arange(len(which))
         return which, self._start[place], self._count[place]
+
+
+def _joined(unit: np.ndarray, peak: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit and peak with the segments of a unit that lies in two chunks made one, and the offsets of features."""
+    new = np.ones(len(unit), dtype=bool)
+    new[1:] = unit[1:] != unit[:-1]
+    new[offsets[:-1][offsets[:-1] < len(unit)]] = True
+    if new.all():
+        return unit, peak, offsets
+    first = np.flatnonzero(new)
+    return unit[first], np.maximum.reduceat(peak, first), np.searchsorted(first, offsets)
 
 
 def segments_per_unit(folder: Path, parts: Sequence[int], n_units: int) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +17,7 @@ from radiology.errors import InputError
 
 #: A feature counts as of one modality when less than this share of its firing tokens is of the other.
 MINOR_SHARE = 0.1
+_FIRING = frozenset(kind.value for kind in POSITIVE_KINDS)
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,28 @@ class FeatureEvidence:
             return Modality.IMAGE
         return Modality.TEXT if share <= MINOR_SHARE else Modality.BOTH
 
+    @cached_property
+    def fires(self) -> np.ndarray:
+        """(n,) bool: contexts in which the feature fires."""
+        return np.array([kind in _FIRING for kind in self.contexts["kind"].tolist()], dtype=bool)
+
+    @cached_property
+    def studies(self) -> frozenset[int]:
+        """Numbers of the studies that the contexts are from."""
+        return frozenset(map(int, self.contexts["study"].tolist()))
+
+    @cached_property
+    def rows(self) -> list[Any]:
+        """The contexts as plain objects, a column an attribute: taking rows out of a frame costs far more."""
+        columns = {str(name): column.tolist() for name, column in self.contexts.items()}
+        return [
+            SimpleNamespace(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+        ]
+
     def split_by_firing(self, modality: Modality) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Contexts of one modality in which the feature fires, and in which it is quiet."""
         of_modality = self.contexts[self.contexts["modality"] == modality.value]
-        fires = of_modality["kind"].isin([kind.value for kind in POSITIVE_KINDS])
+        fires = self.fires[(self.contexts["modality"] == modality.value).to_numpy(bool)]
         return of_modality[fires], of_modality[~fires]
 
 

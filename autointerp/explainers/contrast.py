@@ -19,10 +19,11 @@ from autointerp.explainers.findings_contrast import (
     MIN_Z,
     MIN_Z_STRONGEST,
     Found,
+    Images,
     finding_in_images,
     finding_in_sentences,
 )
-from autointerp.explainers.places import Place, place_of
+from autointerp.explainers.places import FRONTAL_LIKE, Place, place_of
 from autointerp.explanation import Explanation, label_words
 from autointerp.reading import content_words
 from autointerp.schema import MAX_LABEL_WORDS, Kind, Modality, Polarity
@@ -33,6 +34,7 @@ _MIN_WEIGHT = 0.1
 #: Share of peaks on one and the same token that makes a feature one of that word.
 _MIN_WORD_SHARE = 0.8
 
+_NOUNS = {Modality.IMAGE: "images", Modality.TEXT: "sentences"}
 _ANY_LABELS = {
     Polarity.ABSENT: "negated findings of any kind",
     Polarity.UNCERTAIN: "hedged findings of any kind",
@@ -45,7 +47,7 @@ class ContrastExplainer:
     """Explains by contrast of firing and quiet contexts; see :mod:`autointerp.explainers.findings_contrast`.
 
     Images and sentences are looked at apart. Of a feature that fires on both, the label holds for both if they agree,
-    and otherwise for the one with the clearer meaning; ``modality`` says which.
+    and otherwise for the one with the clearer meaning; ``modality`` says which, and the reasoning names the other one.
     """
 
     name: str = "contrast"
@@ -70,7 +72,9 @@ class ContrastExplainer:
         best = max(found, key=lambda side: side.clearness)
         agree = len(found) == 2 and found[0].meaning == found[1].meaning
         holds_for = Modality.BOTH if agree else best.modality
-        return Explanation(**common, modality=holds_for.value, **best.counts, **best.with_finding())
+        told = best.with_finding()
+        told["reasoning"] += "".join(side.besides for side in found if side.meaning != best.meaning)
+        return Explanation(**common, modality=holds_for.value, **best.counts, **told)
 
 
 @dataclass(frozen=True)
@@ -117,20 +121,32 @@ class _Side:
         assert self.found is not None
         return self.found.concept is not None, self.found.contrast.z
 
+    @property
+    def label(self) -> str:
+        """The finding in words."""
+        found = self.found
+        assert found is not None
+        if found.concept is None:
+            return _ANY_LABELS[found.polarity]
+        return label_words(found.concept, found.side, found.polarity)
+
+    @property
+    def besides(self) -> str:
+        """A sentence on this meaning beside a clearer one."""
+        assert self.found is not None
+        return f" On {_NOUNS[self.modality]} it means something else: {self.label} (z {self.found.contrast.z:.1f})."
+
     def with_finding(self) -> dict[str, Any]:
         """Label and evidence of the finding."""
         found = self.found
         assert found is not None
-        if found.concept is None:
-            label = _ANY_LABELS[found.polarity]
-        else:
-            label = label_words(found.concept, found.side, found.polarity)
         contrast, place = found.contrast, self._place
-        noun = "images" if self.modality is Modality.IMAGE else "sentences"
+        lateralised = self.modality is Modality.IMAGE and found.is_lateralised
+        noun = f"frontal {_NOUNS[self.modality]}" if lateralised else _NOUNS[self.modality]
         where = f"; it fires on {place}" if str(place) else ""
         fires = "fires most" if self.strongest_only else "fires"
         return {
-            "label": label,
+            "label": self.label,
             "concept": found.concept,
             "side": found.side,
             "polarity": found.polarity.value,
@@ -138,8 +154,7 @@ class _Side:
             "quiet_share": contrast.quiet_share,
             "z": contrast.z,
             "reasoning": f"Holds for {contrast.firing_share:.0%} of the {noun} where it {fires} (weighted by "
-            f"activation) and "
-            f" {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
+            f"activation) and {contrast.quiet_share:.0%} of those where it is quiet, z {contrast.z:.1f}{where}.",
         }
 
     def without_finding(self) -> dict[str, Any]:
@@ -160,10 +175,14 @@ class _Side:
 def _finding(
     modality: Modality, firing: pd.DataFrame, quiet: pd.DataFrame, patch_side: str | None, min_z: float
 ) -> Found | None:
-    found_f, found_q, weights = _findings(firing), _findings(quiet), _weights(firing)
+    weights = _weights(firing)
     if modality is Modality.IMAGE:
-        return finding_in_images(found_f, found_q, weights, patch_side, min_z)
-    return finding_in_sentences(found_f, found_q, weights, min_z)
+        return finding_in_images(_images(firing), _images(quiet), weights, patch_side, min_z)
+    return finding_in_sentences(_findings(firing), _findings(quiet), weights, min_z)
+
+
+def _images(contexts: pd.DataFrame) -> Images:
+    return Images(_findings(contexts), contexts["image"].isin(FRONTAL_LIKE).to_numpy(bool))
 
 
 def _main(modality: Modality) -> Modality:

@@ -13,7 +13,7 @@ from autointerp.explainers.answer import Answer
 from autointerp.explainers.base import FeatureEvidence
 from autointerp.explainers.llm_prompt import PromptForm
 from autointerp.explanation import Explanation
-from autointerp.schema import FAILED_LABEL, POSITIVE_KINDS
+from autointerp.schema import FAILED_LABEL
 from radiology.llm.calls import Messages
 from radiology.llm.endpoint import Endpoint, require_terms
 from radiology.llm.questions import Outcome, Question
@@ -88,7 +88,7 @@ class LLMExplainer:
         )
 
     def _terms_of(self, evidence: FeatureEvidence) -> set[str]:
-        return {self._terms.get(int(study), STRICTEST) for study in evidence.contexts["study"].unique()}
+        return {self._terms.get(study, STRICTEST) for study in evidence.studies}
 
     def _without_asking(self, evidence: FeatureEvidence) -> Explanation:
         label, why = _unaskable(evidence) or ("", "")
@@ -96,7 +96,7 @@ class LLMExplainer:
         return Explanation(feature=evidence.number, explainer=self.name, modality=modality, label=label, reasoning=why)
 
     def _explanation(self, evidence: FeatureEvidence, outcome: Outcome[Answer]) -> Explanation:
-        fires = evidence.contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS])
+        fires = evidence.fires
         answer = outcome.value
         common: dict[str, Any] = {
             "feature": evidence.number,
@@ -135,6 +135,6 @@ def _unaskable(evidence: FeatureEvidence) -> tuple[str, str] | None:
     """Label and reason of a feature about which there is nothing to ask."""
     if bool(evidence.feature["dead"]):
         return "never fires", "It fires on none of the indexed tokens."
-    if not evidence.contexts["kind"].isin([kind.value for kind in POSITIVE_KINDS]).any():
+    if not evidence.fires.any():
         return "no context to explain it", "It fires in none of the images and sentences of the explain split."
     return None

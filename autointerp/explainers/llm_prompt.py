@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from autointerp.explainers.base import FeatureEvidence
-from autointerp.schema import MAX_LABEL_WORDS, POSITIVE_KINDS, Kind, Modality, Polarity
+from autointerp.schema import MAX_LABEL_WORDS, Kind, Modality, Polarity
 from radiology.errors import InputError
 from radiology.llm.calls import Messages
 from radiology.llm.endpoint import Api
@@ -109,16 +108,27 @@ def modality_line(evidence: FeatureEvidence) -> str:
 
 
 def shown_contexts(evidence: FeatureEvidence, n: int) -> tuple[list[Any], list[Any]]:
-    """Up to n firing contexts, from the strongest to the weakest, and n quiet ones, at least half of them hard."""
-    kinds = evidence.contexts["kind"].to_numpy(dtype=object)
-    fires = np.isin(kinds, [kind.value for kind in POSITIVE_KINDS])
-    at_random = kinds == Kind.RANDOM_NEGATIVE.value
-    random, hard = np.flatnonzero(at_random), np.flatnonzero(~fires & ~at_random)
-    n_random = min(len(random), max(n // 2, n - len(hard)))
-    firing = _spread(np.flatnonzero(fires), n)
-    quiet = [*_spread(hard, n - n_random), *_spread(random, n_random)]
-    rows = list(evidence.contexts.iloc[[*firing, *quiet]].itertuples())
-    return rows[: len(firing)], rows[len(firing) :]
+    """Up to n firing contexts, from the strongest to the weakest, and n quiet ones, at least half of them hard.
+
+    Of a feature that fires on nearly nothing but words, or pictures, the other ones get a quarter of the places.
+    """
+    rows, fires, minor = evidence.rows, evidence.fires, _minor(evidence)
+    at_random = np.array([row.kind == Kind.RANDOM_NEGATIVE.value for row in rows], dtype=bool)
+    other = np.array([row.modality == minor for row in rows], dtype=bool)
+    shown: tuple[list[Any], list[Any]] = ([], [])
+    n_other = min(n // 4, int((fires & other).sum())) if minor else 0
+    for of_modality, places in ((~other, n - n_other), (other, n_other)):
+        random, hard = np.flatnonzero(at_random & of_modality), np.flatnonzero(~fires & ~at_random & of_modality)
+        n_random = min(len(random), max(places // 2, places - len(hard)))
+        shown[0].extend(rows[i] for i in _spread(np.flatnonzero(fires & of_modality), places))
+        shown[1].extend(rows[i] for i in [*_spread(hard, places - n_random), *_spread(random, n_random)])
+    return shown
+
+
+def _minor(evidence: FeatureEvidence) -> str | None:
+    """The modality on which the feature hardly fires."""
+    minor = {Modality.TEXT: Modality.IMAGE.value, Modality.IMAGE: Modality.TEXT.value}
+    return minor.get(evidence.modality)
 
 
 def context(row: Any, evidence: FeatureEvidence) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def context(row: Any, evidence: FeatureEvidence) -> dict[str, Any]:
             for token, strength in zip(row.tokens, strengths, strict=True)
         ]
         return shown | {"section": row.role, "sentence": row.sentence, "activations": " ".join(words)}
-    if not pd.isna(row.row):
+    if row.row is not None and row.row == row.row:  # the peak of a silent image is null
         shown |= {
             "row": f"{int(row.row) + 1} of {int(row.map_rows)}",
             "column": f"{int(row.col) + 1} of {int(row.map_cols)}",
@@ -170,4 +180,6 @@ def _line(row: Any) -> str:
 
 def _spread(places: np.ndarray, n: int) -> np.ndarray:
     """Up to n of the places, evenly spread."""
-    return places[np.unique(np.linspace(0, len(places) - 1, min(n, len(places))).round().astype(int))]
+    if len(places) <= n:
+        return places
+    return places[np.linspace(0, len(places) - 1, n).round().astype(int)]

@@ -9,7 +9,8 @@ import pandas as pd
 
 #: Share of the peaks that must lie in one part of the picture for it to be named.
 _MIN_SHARE = 0.75
-_FRONTAL_LIKE = ("frontal", "prior_frontal")
+#: Pictures that show left and right apart.
+FRONTAL_LIKE = ("frontal", "prior_frontal")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Place:
 
 def place_of(firing: pd.DataFrame) -> Place:
     """The place of firing image contexts; the patient's left is at the viewer's right, lateral ones have no side."""
-    frontal = firing[firing["image"].isin(_FRONTAL_LIKE) & firing["row"].notna()]
+    frontal = firing[firing["image"].isin(FRONTAL_LIKE) & firing["row"].notna()]
     if len(frontal) == 0 or len(frontal) < len(firing) / 2:
         return Place(None, None)
     down = (frontal["row"].to_numpy(float) + 0.5) / frontal["map_rows"].to_numpy(float)

@@ -75,8 +75,7 @@ class SteerExplainer:
         told = "; ".join(str(one) for one in caused[:6])
         if not gains:
             label = "writes less, nothing more" if caused else "changes nothing that reports say"
-            why = f"Of {len(after)} reports: {told}." if told else f"No statement of {len(after)} reports changes."
-            return Explanation(**common, label=label, reasoning=why)
+            return Explanation(**common, label=label, reasoning=_without_gain(len(after), told, table))
         best = max(gains, key=lambda one: (one.gained - one.lost, one.reading.side is None))
         words = f"writes {label_words(best.reading.concept, best.reading.side, best.reading.status)}"
         return Explanation(
@@ -89,6 +88,15 @@ class SteerExplainer:
             quiet_share=best.before,
             reasoning=f"Shares of {len(after)} reports before and after the push: {told}.",
         )
+
+
+def _without_gain(n: int, told: str, table: Sequence[Shift]) -> str:
+    if told:
+        return f"Shares of {n} reports before and after the push: {told}."
+    if not table:
+        return f"No statement of {n} reports changes."
+    largest = "; ".join(str(one) for one in table[:3])
+    return f"No statement of {n} reports changes more than chance would; the largest changes: {largest}."
 
 
 def shifts(before: Sequence[frozenset[str]], after: Sequence[frozenset[str]]) -> list[Shift]:

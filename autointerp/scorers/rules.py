@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from autointerp.explainers.findings_contrast import LEFT_AND_RIGHT
+from autointerp.explainers.places import FRONTAL_LIKE
 from autointerp.reading import Said, fit, read_findings, said
 from autointerp.schema import Modality
 from autointerp.scorers.base import Label, Task
@@ -37,7 +39,7 @@ class RuleJudge:
                 elif "marks" in task.contexts and not _marks_concern(row, concept):
                     verdicts.append(0.0)
                 else:
-                    verdicts.append(fit(concept, side, polarity, *known))
+                    verdicts.append(fit(concept, _side_seen(row, side), polarity, *known))
             yield task, np.array(verdicts, dtype=np.float64)
 
     def intruders(self, groups: Iterable[pd.DataFrame]) -> Iterator[tuple[int, int | None]]:
@@ -58,6 +60,12 @@ def said_by(row: Any) -> tuple[Said, bool] | None:
     if row.modality == Modality.TEXT:
         return said(read_findings(row.sentence)), False
     return None if row.findings is None else (said(tuple(row.findings)), True)
+
+
+def _side_seen(row: Any, side: str | None) -> str | None:
+    """The side to ask for; none on a lateral picture, which shows left and right alike."""
+    sided = row.modality == Modality.TEXT or row.image in FRONTAL_LIKE or side not in LEFT_AND_RIGHT
+    return side if sided else None
 
 
 def _statements(row: Any) -> frozenset[str] | None:

@@ -9,7 +9,7 @@ import pytest
 from autointerp.explain import explain_features, read_contexts
 from autointerp.explainers.base import FeatureEvidence
 from autointerp.explainers.contrast import ContrastExplainer
-from autointerp.explainers.findings_contrast import finding_in_images, finding_in_sentences
+from autointerp.explainers.findings_contrast import Images, finding_in_images, finding_in_sentences
 from autointerp.explainers.places import place_of
 from autointerp.files import features_folder, labels_folder, read_frame
 from autointerp.schema import CONTEXTS_FILE, EXPLANATIONS_FILE, Split
@@ -80,6 +80,16 @@ def _many(*groups: tuple[int, tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [found for n, found in groups for _ in range(n)]
 
 
+def images(findings: list[tuple[str, ...]], frontal: bool | list[bool] = True) -> Images:
+    return Images(findings, np.broadcast_to(frontal, len(findings)))
+
+
+def side_of(firing: list[tuple[str, ...]], quiet: list[tuple[str, ...]], patch_side: str | None) -> str | None:
+    found = finding_in_images(images(firing), images(quiet), np.ones(len(firing)), patch_side)
+    assert found is not None
+    return found.side
+
+
 LEFT = ("pleural_effusion=present", "pleural_effusion:left=present")
 RIGHT = ("pleural_effusion=present", "pleural_effusion:right=present")
 NONE = ("pleural_effusion=absent",)
@@ -89,30 +99,51 @@ def test_a_co_occurring_finding_is_not_the_meaning() -> None:
     """Every firing report has effusion and most a pacemaker, but the pacemaker is as common where it is quiet."""
     firing = _many((18, (*LEFT, "pacemaker=present")), (2, LEFT))
     quiet = _many((18, (*NONE, "pacemaker=present")), (6, NONE))
-    found = finding_in_images(firing, quiet, np.ones(20), None)
+    found = finding_in_images(images(firing), images(quiet), np.ones(20), None)
     assert found is not None
     assert (found.concept, found.side, found.polarity) == ("pleural_effusion", "left", "present")
 
 
 def test_patches_help_to_tell_the_side() -> None:
     firing, quiet = _many((12, LEFT), (7, (*LEFT, *RIGHT)), (1, RIGHT)), _many((24, NONE))
-    sides = [finding_in_images(firing, quiet, np.ones(20), patch).side for patch in (None, "left", "right")]  # type: ignore[union-attr]
+    sides = [side_of(firing, quiet, patch) for patch in (None, "left", "right")]
     assert sides == ["left", "left", "left"]
     firing = _many((9, LEFT), (7, (*LEFT, *RIGHT)), (4, RIGHT))
-    sides = [finding_in_images(firing, quiet, np.ones(20), patch).side for patch in (None, "left", "right")]  # type: ignore[union-attr]
+    sides = [side_of(firing, quiet, patch) for patch in (None, "left", "right")]
     assert sides == [None, "left", None]
 
 
 def test_a_report_that_does_not_name_a_finding_says_it_is_absent() -> None:
     firing, quiet = _many((10, ()), (10, ("cardiomegaly=absent",))), _many((24, ("cardiomegaly=present",)))
-    found = finding_in_images(firing, quiet, np.ones(20), None)
+    found = finding_in_images(images(firing), images(quiet), np.ones(20), None)
     assert found is not None
     assert (found.concept, found.polarity) == ("cardiomegaly", "absent")
 
 
+def test_the_side_is_told_by_pictures_that_show_it() -> None:
+    """Lateral pictures show an effusion on either side alike; the frontal ones show that only the left one counts."""
+    findings = _many((8, LEFT), (6, LEFT), (6, RIGHT))
+    quiet = images(_many((12, NONE), (12, RIGHT)))
+    frontal = [True] * 8 + [False] * 12
+    found = finding_in_images(images(findings, frontal), quiet, np.ones(20), None)
+    assert found is not None
+    assert (found.side, found.contrast.firing_share) == ("left", 1.0)
+    found = finding_in_images(images(findings, False), images(_many((24, NONE))), np.ones(20), None)
+    assert found is not None
+    assert (found.concept, found.side) == ("pleural_effusion", None)
+
+
+def test_half_of_the_firing_reports_and_never_a_quiet_one_is_a_meaning() -> None:
+    """Reports leave out much; what they name where the feature fires and nowhere else is what it means."""
+    firing = _many((11, ("lung_nodule=present",)), (9, ()))
+    found = finding_in_images(images(firing), images(_many((32, ()))), np.ones(20), None)
+    assert found is not None
+    assert found.concept == "lung_nodule"
+
+
 def test_no_difference_is_no_meaning() -> None:
     same = _many((10, LEFT), (10, NONE))
-    assert finding_in_images(same, same, np.ones(20), "left") is None
+    assert finding_in_images(images(same), images(same), np.ones(20), "left") is None
     assert finding_in_sentences(same, same, np.ones(20)) is None
 
 

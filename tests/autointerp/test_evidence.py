@@ -32,6 +32,12 @@ def test_more_contexts_of_the_same_shares_are_more_evidence() -> None:
     assert 0 < zs[0] < zs[1] < zs[2]
 
 
+def test_equal_rates_pass_a_limit_as_often_as_chance_says() -> None:
+    rng = np.random.default_rng(0)
+    firing, quiet = rng.binomial(20, 0.3, 20_000), rng.binomial(32, 0.3, 20_000)
+    assert 0.03 < np.mean(np.abs(z_scores(firing, 20, quiet, 32)) > 1.96) < 0.07
+
+
 @settings(deadline=None)
 @given(st.lists(st.frozensets(st.sampled_from("abcd")), min_size=1, max_size=12), st.integers(1, 11))
 def test_shares_are_plain_and_not_having_mirrors_having(contexts: list[frozenset[str]], cut: int) -> None:

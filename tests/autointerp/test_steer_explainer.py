@@ -32,6 +32,8 @@ def test_the_other_way_round_it_writes_the_negation() -> None:
 def test_chance_is_no_label() -> None:
     found = explained([CLEAR] * 16, [EFFUSION] * 2 + [CLEAR] * 14)
     assert (found.concept, found.label) == (None, "changes nothing that reports say")
+    assert "more than chance would; the largest changes:" in found.reasoning
+    assert "pleural effusion present 0% → 12%" in found.reasoning
     assert explained([CLEAR] * 16, [CLEAR] * 16).label == "changes nothing that reports say"
 
 

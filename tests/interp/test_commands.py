@@ -39,6 +39,18 @@ def test_explaining_two_features_keeps_the_labels_of_the_others(
     pd.testing.assert_frame_equal(pd.read_parquet(path), before)
 
 
+def test_explaining_by_pushing(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.open(run_copy)
+    frame = run.features.frame
+    feature = int(frame[frame["mean_map"].notna() & ~frame["dead"]]["feature"].iloc[0])
+    options = ("--explainer", "steer", "--feature", str(feature), "--push-studies", "1", "--push-strength", "8")
+    assert "of 1 labels name" in call(capsys, run_copy, "explain", *options)
+    labels = pd.read_parquet(run.labels_dir() / "explanations.parquet")
+    (row,) = labels[labels["explainer"] == "steer"].to_dict("records")
+    assert (row["feature"], row["modality"], row["n_firing"], row["n_quiet"]) == (feature, "text", 1, 1)
+    assert row["label"] != "cannot be pushed"
+
+
 def test_scoring(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "labels scored" in call(capsys, run_copy, "score")
 
