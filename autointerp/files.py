@@ -122,6 +122,7 @@ def upsert(path: Path, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 _MADE_BY: dict[str, str] = {
     schema.FEATURES_FILE: "interp index",
     schema.CONTEXTS_FILE: "interp index",
+    schema.STUDY_ACTIVATIONS_FILE: "interp index",
     schema.EXPLANATIONS_FILE: "interp explain",
     schema.SCORES_FILE: "interp score",
 }
