@@ -68,7 +68,7 @@ class Peaks:
         return sums[self._offsets[1:]] - sums[self._offsets[:-1]]
 
     def all_segments(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Feature, unit, first entry and number of entries of every segment of the features ``first`` … ``last`` − 1."""
+        """Feature, unit, first entry, number of entries of every segment of the features ``first`` … ``last`` − 1."""
         span = slice(int(self._offsets[first]), int(self._offsets[last]))
         feature = np.repeat(np.arange(first, last), np.diff(self._offsets[first : last + 1]))
         return feature, self._unit[span], self._start[span], self._count[span]
