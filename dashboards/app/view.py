@@ -1,0 +1,139 @@
+"""A run as it is now: everything that pages ask for, made anew when a file of the run has changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from dashboards.app.listing import FeatureList
+from dashboards.app.tables import RunTables
+from dashboards.app.verdicts import read_verdicts, steered_features
+from dashboards.data import Missing, RunData
+from dashboards.fingerprint import Fingerprint, fingerprint
+from dashboards.label_page import label_summary, Labels
+from dashboards.overview_page import run_content, summary_content
+from dashboards.privacy import Shown
+from dashboards.steering_page import SteeringRecords, steering_summary
+from radiology.errors import InputError
+
+#: A run is looked at for changes at most so often.
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What other rooms can do for the dashboard; each may be missing.
+
+    Attributes:
+        embed: (n texts) → (n, d) float32 rows of length 1, for search by meaning.
+        read_findings: findings of a text as ``concept[:side]=status``.
+        steer: (study_id, feature, strength, kind) → reports and proof of one live generation.
+    """
+
+    embed: Callable[[Sequence[str]], np.ndarray] | None = None
+    read_findings: Callable[[str], Sequence[str]] | None = None
+    steer: Callable[[str, int, float, str], Mapping[str, Any]] | None = None
+
+
+class RunView:
+    """A run opened for its pages.
+
+    Attributes:
+        data, shown, tables: the run, the studies that may be shown, DuckDB over its tables.
+        list: the list of features, None without a feature table.
+        overview: content of the first page.
+        steering: records of all conditions of all experiments.
+        verdicts: verdict tables of all experiments, None where no experiment has one.
+
+    Raises:
+        InputError: the directory is no run.
+    """
+
+    def __init__(self, run_dir: Path, sae_name: str, with_credentialed_data: bool) -> None:
+        self.data = data = RunData.open(run_dir, sae_name)
+        self.shown = Shown(data.studies, with_credentialed_data)
+        self.with_credentialed_data = with_credentialed_data
+        self.verdicts = read_verdicts(data)
+        self.tables = RunTables(data, self.shown, steered_features(data, self.verdicts))
+        self.list = FeatureList(data, self.tables) if "features" in self.tables.there else None
+        self.run = run_content(data)
+        self.summary = summary_content(data)
+        self.steering_summary = steering_summary(data)
+        self.steering = SteeringRecords(data, self.shown)
+
+    @cached_property
+    def label_summary(self) -> dict[str, Any] | None:
+        """Counts of labels by concept and polarity."""
+        main = self.list.main if self.list is not None else None
+        labels = Labels(None, None, reasoning=False)
+        labels.main = main
+        return label_summary(self.data, labels) if main else None
+
+    @cached_property
+    def details(self) -> pd.DataFrame:
+        """Metadata of the shown studies: columns study, metadata (JSON text)."""
+        if "studies" not in self.tables.there:
+            return pd.DataFrame({"study": [], "metadata": []})
+        return self.tables.ask_frame(
+            "SELECT d.study, d.metadata FROM study_details d SEMI JOIN studies s ON s.study = d.study"
+        )
+
+    def missing(self, *places: str) -> list[Missing]:
+        """What is missing in parts of the page."""
+        return [one for one in self.data.missing if not places or one.where in places]
+
+    def may_show(self, study: int) -> bool:
+        return int(study) in self.shown.numbers
+
+
+class LiveRun:
+    """The view of a run, made anew when the run has changed.
+
+    Args:
+        run_dir: an existing folder; whether it holds a run is found out each time.
+    """
+
+    def __init__(self, run_dir: Path, sae_name: str, with_credentialed_data: bool) -> None:
+        self.run_dir, self.sae_name = run_dir, sae_name
+        self._credentialed = with_credentialed_data
+        self._lock = threading.Lock()
+        self._looked = -SECONDS_BETWEEN_LOOKS
+        self._seen: Fingerprint | None = None
+        self._view: RunView | None = None
+        self._problem = ""
+
+    def current(self) -> RunView:
+        """The view of the run as it is now.
+
+        Raises:
+            InputError: the directory is no run, of another version, or damaged; the message says which.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked >= SECONDS_BETWEEN_LOOKS:
+                self._looked = now
+                seen = fingerprint(self.run_dir, self.sae_name)
+                if seen != self._seen:
+                    self._open()
+                    self._seen = seen
+            if self._view is None:
+                raise InputError(self._problem)
+            return self._view
+
+    def _open(self) -> None:
+        """The old view is not closed: somebody may be asking it; it goes when nobody does."""
+        try:
+            self._view = RunView(self.run_dir, self.sae_name, self._credentialed)
+        except (InputError, duckdb.Error, ValueError, KeyError, TypeError, OSError) as error:
+            known = isinstance(error, InputError)
+            self._view = None
+            self._problem = str(error) if known else f"the run cannot be read ({type(error).__name__})."
