@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from autointerp import schema
 from autointerp.schema import Kind, Modality, Polarity
 from dashboards.app.tables import RunTables
 from dashboards.data import RunData
@@ -40,7 +41,7 @@ SELECT f.feature AS id, e.label, e.polarity, e.concept, e.side,
     s.auc AS score, s.auc_low AS score_low, s.auc_high AS score_high, s.baseline_auc AS shuffled,
     coalesce(t.steers, 'untested') AS steers, e.explainer,
     replace(lower(concat_ws(' ', f.feature, e.label, e.concept, e.side, e.polarity,
-        array_to_string(list_transform(f.promoted, lambda p: trim(p.token)), ' '))), '_', ' ') AS words
+        array_to_string(list_transform(f.promoted, lambda piece: trim(piece.token)), ' '))), '_', ' ') AS words
 FROM features f
 LEFT JOIN label e ON e.feature = f.feature
 LEFT JOIN score s ON s.feature = e.feature AND s.explainer = e.explainer
@@ -135,8 +136,13 @@ class FeatureList:
 
     def __init__(self, data: RunData, tables: RunTables) -> None:
         self._tables = tables
+        folder = data.sae_dir / schema.LABELS_FOLDER
         for name, frame in (("explanations", data.explanations), ("scores", data.scores)):
-            tables.frame(name, _empty(name) if frame is None else frame)
+            file = f"{name}.parquet"
+            if frame is None:
+                tables.frame(name, schema.TABLES[file].empty_table().to_pandas())
+            else:
+                tables.view(name, folder / file, schema.TABLES[file].names)
         counts = tables.ask(
             "SELECT explainer, count(DISTINCT feature) AS n, count(model) AS llm FROM explanations "
             "GROUP BY explainer ORDER BY n DESC, llm DESC, explainer LIMIT 1"
@@ -206,8 +212,3 @@ def _where(query: FeatureQuery) -> tuple[list[str], list[Any]]:
             values.append(value)
     return where, values
 
-
-def _empty(name: str) -> Any:
-    from autointerp import schema
-
-    return schema.TABLES[f"{name}.parquet"].empty_table().to_pandas()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dash import Dash
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server as make_wsgi_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
+from werkzeug.serving import make_server as make_wsgi_server
 
 from dashboards.app.callbacks import add_callbacks
 from dashboards.app.csv_out import add_csv

@@ -35,6 +35,7 @@ class RunTables:
     """
 
     def __init__(self, data: RunData, shown: Shown, steering: pd.DataFrame) -> None:
+        self._run_dir = data.run_dir.resolve()
         self._connection = duckdb.connect(":memory:")
         for setting in (f"memory_limit='{MEMORY_LIMIT}'", f"threads={THREADS}", "parquet_metadata_cache=true"):
             self._connection.execute(f"SET {setting}")
@@ -48,12 +49,14 @@ class RunTables:
         for view, (name, where, what) in needs.items():
             verb = "index --redo" if view == "activity" and "features" in self.there else "index"
             if data.has_table(name, where, what, verb):
-                self._view(view, folder / name, schema.TABLES[name].names)
+                self.view(view, folder / name, schema.TABLES[name].names)
         self._studies(data, shown)
         self.frame("steered", steering)
-        self._connection.execute(
-            f"SET allowed_directories=[{_quoted(data.run_dir.resolve())}]; SET enable_external_access=false"
-        )
+
+    def lock(self) -> None:
+        """From now on only files of the run can be opened, and no setting can be changed."""
+        self._connection.execute(f"SET allowed_directories=[{_quoted(self._run_dir)}]")
+        self._connection.execute("SET enable_external_access=false; SET lock_configuration=true")
 
     def close(self) -> None:
         """Free what it holds; questions fail from now on."""
@@ -87,7 +90,8 @@ class RunTables:
         finally:
             cursor.close()
 
-    def _view(self, view: str, path: Path, columns: Sequence[str]) -> None:
+    def view(self, view: str, path: Path, columns: Sequence[str]) -> None:
+        """Make a view on a table file; columns that it lacks are null. Only before anything is asked from outside."""
         source = f"read_parquet({_quoted(path.resolve())})"
         described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
         names = {row[0] for row in described}
@@ -101,8 +105,8 @@ class RunTables:
         if frame is None:
             return
         path = data.run_dir / "studies.parquet"
-        self._view("pictures", path, ("study", "preview_frontal", "preview_lateral", "preview_prior_frontal"))
-        self._view("study_details", path, ("study", "grounded", "metadata"))
+        self.view("pictures", path, ("study", "preview_frontal", "preview_lateral", "preview_prior_frontal"))
+        self.view("study_details", path, ("study", "grounded", "metadata"))
         columns = ["study", "study_id", "patient_id", "source", "terms", "split", "labels", "report_source"]
         open_ones = frame[frame["study"].isin(list(shown.numbers))]
         self.frame("studies", open_ones[columns].reset_index(drop=True).astype({"study": "int64"}))

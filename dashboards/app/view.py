@@ -12,14 +12,13 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pandas as pd
 
 from dashboards.app.listing import FeatureList
 from dashboards.app.tables import RunTables
 from dashboards.app.verdicts import read_verdicts, steered_features
 from dashboards.data import Missing, RunData
 from dashboards.fingerprint import Fingerprint, fingerprint
-from dashboards.label_page import label_summary, Labels
+from dashboards.label_page import Labels, label_summary
 from dashboards.overview_page import run_content, summary_content
 from dashboards.privacy import Shown
 from dashboards.steering_page import SteeringRecords, steering_summary
@@ -44,6 +43,17 @@ class Helpers:
     steer: Callable[[str, int, float, str], Mapping[str, Any]] | None = None
 
 
+#: Pairs of features of near direction (cosine) or common firing (jaccard), as far as their own rows name them.
+_RELATED = """
+CREATE TABLE related AS
+SELECT feature, other.feature AS other, other.cosine AS cosine, NULL::FLOAT AS jaccard
+FROM (SELECT feature, unnest(neighbours) AS other FROM features)
+UNION ALL
+SELECT feature, other.feature, NULL, other.jaccard
+FROM (SELECT feature, unnest(co_firing) AS other FROM features)
+"""
+
+
 class RunView:
     """A run opened for its pages.
 
@@ -65,10 +75,22 @@ class RunView:
         self.verdicts = read_verdicts(data)
         self.tables = RunTables(data, self.shown, steered_features(data, self.verdicts))
         self.list = FeatureList(data, self.tables) if "features" in self.tables.there else None
+        self._prepare()
+        self.tables.lock()
         self.run = run_content(data)
         self.summary = summary_content(data)
         self.steering_summary = steering_summary(data)
         self.steering = SteeringRecords(data, self.shown)
+
+    def _prepare(self) -> None:
+        """Small tables that pages ask again and again: relations of features, details and coverage of studies."""
+        there = self.tables.there
+        if "features" in there:
+            self.tables.make(_RELATED)
+        if "studies" in there:
+            self.tables.make("CREATE TABLE details AS SELECT study, metadata FROM study_details")
+        if "activity" in there:
+            self.tables.make("CREATE TABLE covered AS SELECT DISTINCT study FROM activity")
 
     @cached_property
     def label_summary(self) -> dict[str, Any] | None:
@@ -77,15 +99,6 @@ class RunView:
         labels = Labels(None, None, reasoning=False)
         labels.main = main
         return label_summary(self.data, labels) if main else None
-
-    @cached_property
-    def details(self) -> pd.DataFrame:
-        """Metadata of the shown studies: columns study, metadata (JSON text)."""
-        if "studies" not in self.tables.there:
-            return pd.DataFrame({"study": [], "metadata": []})
-        return self.tables.ask_frame(
-            "SELECT d.study, d.metadata FROM study_details d SEMI JOIN studies s ON s.study = d.study"
-        )
 
     def missing(self, *places: str) -> list[Missing]:
         """What is missing in parts of the page."""
