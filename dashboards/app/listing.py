@@ -211,4 +211,3 @@ def _where(query: FeatureQuery) -> tuple[list[str], list[Any]]:
             where.append(f"{column} {sign} ?")
             values.append(value)
     return where, values
-

@@ -19,6 +19,8 @@ from dashboards.encoding import compact
 
 Child = Component | str | None
 SIGNS = {"present": "+", "absent": "−", "uncertain": "?", "changed": "Δ", "none": "·"}
+#: The type of the page; plotly measures with it, and the style sheet must not change it afterwards.
+_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, sans-serif'
 _CONFIG = {"displayModeBar": False, "responsive": True}
 
 
@@ -144,6 +146,7 @@ def figure(content: go.Figure | Mapping[str, Any], label: str) -> html.Div:
     plain = content.to_plotly_json() if isinstance(content, go.Figure) else content
     layout = {**plain["layout"], "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
     layout.pop("template", None)
+    layout["font"] = {"family": _FONT, "size": 12}
     for axis in ("xaxis", "yaxis"):
         layout[axis] = {"automargin": True, **layout.get(axis, {})}
     height = f"{layout.get('height', 320)}px"
@@ -154,7 +157,7 @@ def figure(content: go.Figure | Mapping[str, Any], label: str) -> html.Div:
 def widget(kind: str, content: Any, **more: Any) -> html.Div:
     """A place that the page's scripts fill with ``content`` (JSON); see ``assets/widgets.js``."""
     text = json.dumps(compact(content), ensure_ascii=False, separators=(",", ":"))
-    return html.Div(className=f"widget {kind}", **{"data-widget": kind, "data-content": text}, **more)
+    return html.Div(className=f"widget w-{kind}", **{"data-widget": kind, "data-content": text}, **more)
 
 
 def missing_card(missing: Missing) -> html.Div:

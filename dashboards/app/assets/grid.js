@@ -19,8 +19,8 @@ function refreshGrid() {
 }
 
 /** Cells as React elements: text is only ever a child, never markup. */
-function gridCells(React) {
-  const e = React.createElement;
+function gridCells() {
+  const e = (...parts) => window.React.createElement(...parts); // there when the first cell is drawn
   const to = (id, ...children) => e("a", { href: featurePage(id), className: "in" }, ...children);
   return {
     FeatureCell: ({ value }) => (value === undefined ? "…" : to(value, `#${value}`)),
@@ -71,8 +71,4 @@ function findGrid() {
   watchGrid(api);
 }
 
-window.dashAgGridComponentFunctions = new Proxy({}, {
-  // React is there when the first cell is drawn, not yet when this script runs.
-  get: (cells, name) => (cells[name] ??= gridCells(window.React)[name]),
-  has: (_, name) => ["FeatureCell", "LabelCell", "PolarityCell", "WordsCell", "PercentCell", "ScoreCell"].includes(name),
-});
+window.dashAgGridComponentFunctions = gridCells();

@@ -113,27 +113,29 @@ def _label(view: Any, row: dict[str, Any], labels: list[dict[str, Any]], scores:
 
 
 def _score_table(scores: list[dict[str, Any]]) -> html.Div:
-    heads = ["judged by", "against", ("", "glyph-cell"), ("AUC", "num"), ("95 % interval", "num"), ("shuffled", "num"),
-             ("flipped", "num"), ("q", "num"), ("n", "num")]  # fmt: skip
-    rows = []
-    for one in scores:
-        start = [one["scorer"], f"{words(one['negative_kind'])}s"]
-        if not one["n"]:
-            rows.append([*start, "", "–", one["note"] or "", "–", "–", "–", "0"])
-            continue
-        auc = {"value": one["auc"], "low": one["auc_low"], "high": one["auc_high"], "base": one["baseline_auc"]}
-        if one["auc"] is None:  # an intruder test has a share found instead
-            auc = {
-                "value": one["balanced_accuracy"],
-                "low": one["balanced_accuracy_low"],
-                "high": one["balanced_accuracy_high"],
-                "base": one["baseline_balanced_accuracy"],
-            }
-        rows.append([
-            *start, parts.widget("interval", auc), number(auc["value"]), parts.interval(auc["low"], auc["high"]),
-            number(auc["base"]), number(one["flipped_auc"]), number(one["q"], 3), count(one["n"]),
-        ])  # fmt: skip
-    return parts.table("Scores of the label", heads, rows)
+    """Every score of the label; columns that no score fills are left out."""
+    flipped, adjusted = (any(one[name] is not None for one in scores) for name in ("flipped_auc", "q"))
+    heads: list[Any] = [
+        "judged by",
+        "against",
+        ("", "glyph-cell"),
+        ("AUC", "num"),
+        ("95 % interval", "num"),
+        ("shuffled", "num"),
+    ]
+    heads += ([("flipped", "num")] if flipped else []) + ([("q", "num")] if adjusted else []) + [("n", "num")]
+    return parts.table("Scores of the label", heads, [_score_cells(one, flipped, adjusted) for one in scores])
+
+
+def _score_cells(one: dict[str, Any], flipped: bool, adjusted: bool) -> list[Any]:
+    start = [one["scorer"], f"{words(one['negative_kind'])}s"]
+    extra = ([number(one["flipped_auc"])] if flipped else []) + ([number(one["q"], 3)] if adjusted else [])
+    if not one["n"]:
+        return [*start, "", "–", one["note"] or "", "–", *extra, "0"]
+    name = "auc" if one["auc"] is not None else "balanced_accuracy"  # an intruder test has a share found instead
+    low, high, base = one[f"{name}_low"], one[f"{name}_high"], one[f"baseline_{name}"]
+    glyph = parts.widget("interval", {"value": one[name], "low": low, "high": high, "base": base})
+    return [*start, glyph, number(one[name]), parts.interval(low, high), number(base), *extra, count(one["n"])]
 
 
 def _activity(view: Any, row: dict[str, Any]) -> html.Section:

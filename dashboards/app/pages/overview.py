@@ -41,8 +41,8 @@ def _head(view: RunView) -> html.Header:
     if view.shown.n_withheld:
         notes.append(
             parts.banner(
-                f"{count(hidden)} studies are not shown: their terms are credentialed or not known. Features, statistics "
-                "and labels are. --with-credentialed-data shows all."
+                f"Hidden studies: {count(hidden)}, with their pictures and texts; their terms are credentialed or not known. "
+                "Features, statistics and labels are shown. --with-credentialed-data shows all."
             )
         )
     elif view.with_credentialed_data and (view.data.studies is not None):
