@@ -24,7 +24,7 @@ def half_of(patient_id: str) -> int:
 
 
 def auc_with_interval(score_n: np.ndarray, truth_n: np.ndarray) -> tuple[float, float, float]:
-    """Area under the ROC curve with its 95 % interval after DeLong, DeLong and Clarke-Pearson (1988); NaN if n is small.
+    """Area under the ROC curve, 95 % interval after DeLong, DeLong and Clarke-Pearson (1988); NaN if n is small.
 
     Args:
         score_n: larger is more positive.
@@ -80,7 +80,7 @@ def wilson(hits: int, n: int) -> tuple[float, float, float]:
 class OperatingPoint:
     """A threshold and what it does on the half that did not choose it.
 
-    ``sensitivity`` and ``specificity`` are (share, low, high); ``n_positive`` and ``n_negative`` the studies behind them.
+    ``sensitivity`` and ``specificity`` are (share, low, high), from ``n_positive`` and ``n_negative`` studies.
     """
 
     name: str

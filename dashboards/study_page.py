@@ -101,7 +101,8 @@ def report_by(row: Mapping[str, Any]) -> str:
         return ""
     if source.startswith(("gener", "model")):
         return "Machine-written: the model wrote this report."
-    return f"Report of the {'phantom' if row['terms'] == 'phantom' else 'source'} ({source}), read by the model as it stands."
+    whose = "phantom" if row["terms"] == "phantom" else "source"
+    return f"Report of the {whose} ({source}), read by the model as it stands."
 
 
 def top_features(blocks: Iterable[list[dict[str, Any]]]) -> dict[int, list[dict[str, Any]]]:

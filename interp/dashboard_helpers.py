@@ -70,8 +70,11 @@ class LiveSteering:
             model, record = run.model, run.features_of(self._sae)[feature].row
             inputs = model.encode_batch([run.studies[study_id]])
             before = model.generate(inputs)[0].text
-            change = {"add": steering.Add, "clamp": steering.Clamp}.get(kind)
-            intervention = steering.Ablate() if change is None else change(strength)
+            intervention: steering.Intervention
+            if kind == "ablate":
+                intervention = steering.Ablate()
+            else:
+                intervention = steering.Clamp(strength) if kind == "clamp" else steering.Add(strength)
             largest = {feature: float(record["max_activation"])}
             with steering.steer(
                 model, run.sae_named(self._sae), {feature: intervention}, max_activations=largest

@@ -15,8 +15,8 @@ from dashboards.roc import LEAST, Detection, detect
 
 _SLICES = ("sex", "view", "source")
 _NOTE = (
-    "A study is called positive if the feature’s largest activation in it reaches the threshold. Thresholds are chosen on one "
-    "half of the patients; all figures are of the other half. Intervals are 95 % and take studies as independent."
+    "A study is called positive if the feature’s largest activation in it reaches the threshold. Thresholds are "
+    "chosen on one half of the patients; all figures are of the other half. Intervals are 95 % and take studies as independent."
 )
 
 
@@ -58,10 +58,17 @@ def _shown(found: Detection, finding: str) -> list[Any]:
     heads = ["operating point", ("activation ≥", "num"), ("sensitivity", "num"), ("specificity", "num"),
              ("with", "num"), ("without", "num")]  # fmt: skip
     slices = [
-        [f"{words(row['slice'])}: {row['value']}", number(row["auc"]), parts.interval(row["low"], row["high"]) or "too few",
-         percent(row["sensitivity"]), percent(row["specificity"]), count(row["n_positive"]), count(row["n_negative"])]
+        [
+            f"{words(row['slice'])}: {row['value']}",
+            number(row["auc"]),
+            parts.interval(row["low"], row["high"]) or "too few",
+            percent(row["sensitivity"]),
+            percent(row["specificity"]),
+            count(row["n_positive"]),
+            count(row["n_negative"]),
+        ]
         for row in found.slices.to_dict("records")
-    ]  # fmt: skip
+    ]
     slice_heads = ["slice", ("AUC", "num"), ("95 % interval", "num"), ("sensitivity", "num"), ("specificity", "num"),
                    ("with", "num"), ("without", "num")]  # fmt: skip
     return [

@@ -84,7 +84,7 @@ def _layout_of(weights: Path, features: list[int]) -> tuple[np.ndarray, str]:
 
 
 def lay_out(rows_nd: np.ndarray) -> tuple[np.ndarray, str]:
-    """Places of directions in two dimensions: UMAP where it is installed, else t-SNE, by cosine; PCA where there are many.
+    """Places of directions in two dimensions: UMAP if installed, else t-SNE, by cosine; PCA where there are many.
 
     Args:
         rows_nd: (n, d) decoder rows of unit length.

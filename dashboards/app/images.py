@@ -1,4 +1,4 @@
-"""Routes of pictures: previews of the studies of the run, by number and view. Nothing is opened by a name from outside."""
+"""Pictures: previews of the studies of the run, by number and view. Nothing is opened by a name from outside."""
 
 from __future__ import annotations
 

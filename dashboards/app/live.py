@@ -60,16 +60,17 @@ def _shown(study_id: str, feature: int, strength: float, kind: str, result: Mapp
                          "changes": result.get("changes", []), "tokens": sum(tokens.values()) if tokens else None}],
         }]
     }  # fmt: skip
+    size = parts.number(proof.get("delta_norm"))
+    said = f"; hook calls: {count(proof.get('calls'))}; summed length of the change: {size}."
     return html.Div(
         [
             html.H3(f"Feature {feature}, {kind} {strength:g}, study {study_id}"),
-            html.P(["Proof of application: ", html.Strong(f"tokens changed: {changed}"), f"; hook calls: {count(proof.get('calls'))}; "
-                    f"summed length of the change: {parts.number(proof.get('delta_norm'))}."], className="proof"),
+            html.P(["Proof of application: ", html.Strong(f"tokens changed: {changed}"), said], className="proof"),
             parts.widget("examples", comparison),
-            parts.small("Machine-written, one generation without controls: an impression, not a result. Experiments have controls."),
+            parts.small("Machine-written, one generation without controls: an impression. Experiments have controls."),
         ],
         className="stack",
-    )  # fmt: skip
+    )
 
 
 def _whole(text: Any) -> int:

@@ -117,7 +117,7 @@ def interval(low: Any, high: Any, digits: int = 2) -> str:
     return "" if low is None or high is None or low != low else f"{number(low, digits)} to {number(high, digits)}"
 
 
-def table(label: str, heads: Sequence[str | tuple[str, str]], rows: Iterable[Sequence[Any]]) -> html.Div:
+def table(label: str, heads: Sequence[Any], rows: Iterable[Sequence[Any]]) -> html.Div:
     """A table whose first column heads its rows; a head may be (name, class of the column)."""
     named = [head if isinstance(head, tuple) else (head, "") for head in heads]
     head = html.Thead(html.Tr([html.Th(name, scope="col", className=kind or None) for name, kind in named]))
@@ -188,8 +188,8 @@ def form(
     """Native fields that the page's scripts draw and read.
 
     Args:
-        fields: each with ``name``, ``label``, ``type`` (search, text, number, checkbox, select, range), ``value`` and what
-            the type needs (``options`` as (value, text), ``min``, ``max``, ``step``, ``list``).
+        fields: each with ``name``, ``label``, ``type`` (search, text, number, checkbox, select, hidden), ``value`` and
+            what the type needs (``options`` as (value, text), ``min``, ``max``, ``step``, ``list``).
         store: keep the values in this store and in the address, at every change.
         go: open this address with the values as its query instead; at every change, or with ``send`` when that button
             is pressed.

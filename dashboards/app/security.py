@@ -2,8 +2,8 @@
 
 - On a loopback address the ``Host`` header must name this machine, so that a foreign name made to point here (DNS
   rebinding) is refused.
-- With a token, nothing is answered without it. It is compared in constant time, and kept by the browser in a cookie that
-  scripts cannot read and other sites cannot send.
+- With a token, nothing is answered without it. It is compared in constant time, and kept by the browser in a cookie
+  that scripts cannot read and other sites cannot send.
 - Requests that change something must come from the dashboard's own pages.
 - Pages run only the dashboard's own scripts and connect to nothing else.
 """

@@ -49,11 +49,12 @@ def _most(row: Mapping[str, Any], near: set[int]) -> float:
 
 
 def shares(view: RunView, features: Sequence[int], region: int | None, image: str, cols: int) -> list[dict[str, Any]]:
-    """One row a study: ``study``, ``study_id``, ``labels``, ``terms``, and ``shares`` of the features' largest activations."""
+    """One row a study: who it is, its ``labels``, and ``shares`` of the features' largest activations."""
     near = "" if region is None else "AND a.image = ? AND list_has_any(a.patches, ?)"
     values: list[Any] = [list(features)] + ([] if region is None else [image, around(region, cols)])
     rows = view.tables.ask(
-        f"""SELECT s.study, s.study_id, s.patient_id, s.labels, s.terms, a.feature, max(a.activation) / max(l.top) AS share
+        f"""SELECT s.study, s.study_id, s.patient_id, s.labels, s.terms, a.feature,
+            max(a.activation) / max(l.top) AS share
         FROM activity a JOIN list l ON l.id = a.feature JOIN studies s ON s.study = a.study
         WHERE list_contains(?, a.feature) AND l.top > 0 {near}
         GROUP BY ALL ORDER BY s.study""",
@@ -74,8 +75,8 @@ def ranked(
 ) -> list[dict[str, Any]]:
     """Studies by likeness, most alike first.
 
-    With ``own`` (the shares of a study that others are compared with) likeness is the cosine of the two vectors of shares;
-    without, it is the mean share of the features.
+    With ``own`` (the shares of a study that others are compared with) likeness is the cosine of both vectors of
+    shares; without, it is the mean share of the features.
     """
     wanted = np.array([1.0 if own is None else own.get(one, 0.0) for one in features])
     for row in found:

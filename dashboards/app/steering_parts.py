@@ -54,8 +54,8 @@ def verdict_block(view: RunView, experiment: str, condition: str) -> html.Div:
 def record_block(view: RunView, record: dict[str, Any], with_examples: bool = True) -> html.Div:
     """Everything about a condition."""
     goal = (
-        f"Goal: {words(record['key'])} → {record['goal']}, in {count(record['n'])} studies whose unsteered report leaves room "
-        f"for it. {record['how']}"
+        f"Goal: {words(record['key'])} → {record['goal']}, in {count(record['n'])} studies whose unsteered report "
+        f"leaves room for it. {record['how']}"
     )
     together = [parts.feature_link(one) for one in record["features"]]
     spaced = [part for one in together for part in (one, " ")]

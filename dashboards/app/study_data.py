@@ -48,7 +48,8 @@ def features_of(view: RunView, number: int) -> list[dict[str, Any]]:
         return []
     strongest = view.tables.ask(
         """SELECT a.feature, max(a.activation) / l.top AS share FROM activity a JOIN list l ON l.id = a.feature
-        WHERE a.study = ? AND l.top > 0 AND NOT l.dense GROUP BY a.feature, l.top ORDER BY share DESC, a.feature LIMIT ?""",
+        WHERE a.study = ? AND l.top > 0 AND NOT l.dense
+        GROUP BY a.feature, l.top ORDER BY share DESC, a.feature LIMIT ?""",
         [number, MOST_FEATURES],
     )
     share = {row["feature"]: row["share"] for row in strongest}
@@ -108,8 +109,8 @@ def link_sentences(
 ) -> list[list[dict[str, Any]]]:
     """For each sentence the features behind it, with why.
 
-    A feature is behind a sentence if it fires in it, or if its label names a finding that the sentence tells, on the same
-    side, and it fires in an image (which it may only do for a finding that is there).
+    A feature is behind a sentence if it fires in it, or if its label names a finding that the sentence tells, on the
+    same side, and it fires in an image (which it may only do for a finding that is there).
     """
     linked = []
     for sentence in sentences:

@@ -80,7 +80,8 @@ def patch_map(
     rows, cols = map_hw.shape
     shown = np.where(map_hw > 0, map_hw, np.nan)
     values = [[None if np.isnan(value) else float(value) for value in row] for row in shown]
-    heat = go.Heatmap(z=values, opacity=opacity, colorscale="Inferno", zmin=0, zmax=scale or float(map_hw.max(initial=0)) or 1,
+    brightest = scale or float(map_hw.max(initial=0)) or 1
+    heat = go.Heatmap(z=values, opacity=opacity, colorscale="Inferno", zmin=0, zmax=brightest,
                       colorbar={"title": {"text": "activation"}}, hoverongaps=False)  # fmt: skip
     figure = go.Figure(heat, layout=layout(480))
     if png:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dashboards.app.routing import Context
 
 _SCORES = (
-    "How well the label tells firing contexts from quiet ones, on patients that the explainer never saw. Shuffled: labels of "
-    "other features on the same contexts."
+    "How well the label tells firing contexts from quiet ones, on patients that the explainer never saw. Shuffled: "
+    "labels of other features on the same contexts."
 )
 
 
@@ -230,11 +230,23 @@ def _roc(view: Any, feature: int, row: dict[str, Any], labels: list[dict[str, An
     wanted = [f"{label.get('concept')}:{label.get('side')}", label.get("concept")]
     first = next((one for one in wanted if one in findings), findings[0])
     modality = "image" if row["image_share"] >= 0.5 else "text"
-    fields = [
-        {"name": "finding", "label": "Finding", "type": "select", "value": first, "options": [[one, words(one)] for one in findings]},
-        {"name": "modality", "label": "Largest activation in", "type": "select", "value": modality, "options": [["image", "the images"], ["text", "the report"]]},
+    fields: list[dict[str, Any]] = [
+        {
+            "name": "finding",
+            "label": "Finding",
+            "type": "select",
+            "value": first,
+            "options": [[one, words(one)] for one in findings],
+        },
+        {
+            "name": "modality",
+            "label": "Largest activation in",
+            "type": "select",
+            "value": modality,
+            "options": [["image", "the images"], ["text", "the report"]],
+        },
         {"name": "feature", "type": "hidden", "value": str(feature)},
-    ]  # fmt: skip
+    ]
     asked = {"finding": first, "modality": modality, "feature": str(feature)}
     return panel(
         title,

@@ -23,7 +23,7 @@ _COLUMNS = (
     ("modality", "Seen in", "Where it fires", 100, None),
     ("grp", "Group", "Matryoshka group, 1 is the innermost", 92, None),
     ("rate", "Fires", "Share of tokens on which it fires", 104, "PercentCell"),
-    ("score", "AUC", "Of the label against hard negatives, with its interval; the tick is labels of others", 190, "ScoreCell"),
+    ("score", "AUC", "Against hard negatives, with its interval; the tick is labels of others", 190, "ScoreCell"),
     ("n_studies", "Studies", "Studies in which it fires", 104, None),
     ("steers", "Steers", "Whether a steering experiment with it went beyond its controls", 108, None),
 )  # fmt: skip
@@ -67,21 +67,71 @@ def _fields(context: Context, query: FeatureQuery) -> list[dict[str, Any]]:
     steers = {"yes": "steers", "no": "does not", "untested": "untested"}
     groups = [[str(number), f"group {number}"] for number in range(1, view.list.groups + 1)]
     fields: list[dict[str, Any]] = [
-        {"name": "q", "label": "Search", "type": "search", "value": query.text, "wide": True,
-         "placeholder": "words of a label, a finding, a promoted token, a number"},
-        {"name": "concept", "label": "Concept", "type": "select", "value": query.concept,
-         "options": [anything, *([one, parts.words(one)] for one in view.list.concepts)]},
-        {"name": "polarity", "label": "Polarity", "type": "select", "value": query.polarity,
-         "options": [anything, *([str(one), str(one)] for one in Polarity)]},
-        {"name": "modality", "label": "Seen in", "type": "select", "value": query.modality,
-         "options": [anything, *([str(one), str(one)] for one in Modality)]},
+        {
+            "name": "q",
+            "label": "Search",
+            "type": "search",
+            "value": query.text,
+            "wide": True,
+            "placeholder": "words of a label, a finding, a promoted token, a number",
+        },
+        {
+            "name": "concept",
+            "label": "Concept",
+            "type": "select",
+            "value": query.concept,
+            "options": [anything, *([one, parts.words(one)] for one in view.list.concepts)],
+        },
+        {
+            "name": "polarity",
+            "label": "Polarity",
+            "type": "select",
+            "value": query.polarity,
+            "options": [anything, *([str(one), str(one)] for one in Polarity)],
+        },
+        {
+            "name": "modality",
+            "label": "Seen in",
+            "type": "select",
+            "value": query.modality,
+            "options": [anything, *([str(one), str(one)] for one in Modality)],
+        },
         {"name": "group", "label": "Group", "type": "select", "value": query.group, "options": [anything, *groups]},
-        {"name": "score", "label": "AUC at least", "type": "number", "value": query.min_score, "min": 0, "max": 1, "step": 0.05},
-        {"name": "rate_from", "label": "Fires at least", "type": "number", "value": query.min_rate, "min": 0, "max": 1, "step": 0.001},
-        {"name": "rate_to", "label": "at most", "type": "number", "value": query.max_rate, "min": 0, "max": 1, "step": 0.001},
-        {"name": "steers", "label": "Steers", "type": "select", "value": query.steers,
-         "options": [anything, *([one, steers[one]] for one in STEERS)]},
-    ]  # fmt: skip
+        {
+            "name": "score",
+            "label": "AUC at least",
+            "type": "number",
+            "value": query.min_score,
+            "min": 0,
+            "max": 1,
+            "step": 0.05,
+        },
+        {
+            "name": "rate_from",
+            "label": "Fires at least",
+            "type": "number",
+            "value": query.min_rate,
+            "min": 0,
+            "max": 1,
+            "step": 0.001,
+        },
+        {
+            "name": "rate_to",
+            "label": "at most",
+            "type": "number",
+            "value": query.max_rate,
+            "min": 0,
+            "max": 1,
+            "step": 0.001,
+        },
+        {
+            "name": "steers",
+            "label": "Steers",
+            "type": "select",
+            "value": query.steers,
+            "options": [anything, *([one, steers[one]] for one in STEERS)],
+        },
+    ]
     tags = context.notes.tags()
     if tags:
         options = [anything, *([tag, f"{tag} ({len(names)})"] for tag, names in tags.items())]

@@ -31,7 +31,8 @@ def page(context: Context, rest: str) -> Any:
     if not rest:
         return _patients(context)
     rows = view.tables.ask(
-        "SELECT s.*, d.metadata FROM studies s LEFT JOIN details d ON d.study = s.study WHERE s.patient_id = ? ORDER BY s.study",
+        "SELECT s.*, d.metadata FROM studies s LEFT JOIN details d ON d.study = s.study "
+        "WHERE s.patient_id = ? ORDER BY s.study",
         [rest],
     )
     if not rows:
@@ -49,7 +50,7 @@ def page(context: Context, rest: str) -> Any:
         parts.link("/history", "History"),
         f"Patient {rest}",
         parts.small(
-            f"{count(len(rows))} studies{phantom}, {order}. A study with an earlier picture counts twice: before and now."
+            f"{count(len(rows))} studies{phantom}, {order}. An earlier picture that came along counts as a point."
         ),
     )
     figure = _figure(points)
@@ -105,7 +106,7 @@ def _time_of(row: dict[str, Any]) -> str | None:
 
 
 def _points(view: RunView, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Points in time: each study, and before it the earlier picture that came with it if no study of the run is that."""
+    """Points in time: each study, and before the first one the earlier picture that came with it."""
     points = []
     for at, row in enumerate(rows):
         images = [one["name"] for one in study_data.images_of(view, row["study"])]

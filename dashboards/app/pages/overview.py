@@ -41,7 +41,7 @@ def _head(view: RunView) -> html.Header:
     if view.shown.n_withheld:
         notes.append(
             parts.banner(
-                f"Hidden studies: {count(hidden)}, with their pictures and texts; their terms are credentialed or not known. "
+                f"Hidden studies: {count(hidden)}, with pictures and texts; their terms are credentialed or not known. "
                 "Features, statistics and labels are shown. --with-credentialed-data shows all."
             )
         )
@@ -92,8 +92,8 @@ def _map(view: RunView) -> html.Section | None:
     return panel(
         "Map of features",
         small(
-            "Decoder rows in two dimensions; near means alike in direction, far means little. Colour and shape: concept of "
-            "the label. A click opens the feature; the same features stand in the ",
+            "Decoder rows in two dimensions; near means alike in direction, far means little. Colour and shape: "
+            "concept of the label. A click opens the feature; the same features stand in the ",
             parts.link("/features", "list"),
             ".",
         ),

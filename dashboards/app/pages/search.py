@@ -43,11 +43,30 @@ def page(context: Context, rest: str) -> Any:
         features = similar.strongest(view, own[0]["study"], patch, image, cols)
     features = features[: similar.MOST_FEATURES]
     fields: list[dict[str, Any]] = [
-        {"name": "features", "label": "Features", "type": "text", "value": query.get("features", ""), "placeholder": "12, 407"},
+        {
+            "name": "features",
+            "label": "Features",
+            "type": "text",
+            "value": query.get("features", ""),
+            "placeholder": "12, 407",
+        },
         {"name": "study", "label": "or like study", "type": "text", "value": query.get("study", ""), "wide": True},
-        {"name": "image", "label": "Image", "type": "select", "value": image, "options": [[one, words(one)] for one in IMAGE_NAMES]},
-        {"name": "patch", "label": "Patch (empty: the whole study)", "type": "number", "value": patch, "min": 0, "step": 1},
-    ]  # fmt: skip
+        {
+            "name": "image",
+            "label": "Image",
+            "type": "select",
+            "value": image,
+            "options": [[one, words(one)] for one in IMAGE_NAMES],
+        },
+        {
+            "name": "patch",
+            "label": "Patch (empty: the whole study)",
+            "type": "number",
+            "value": patch,
+            "min": 0,
+            "step": 1,
+        },
+    ]
     blocks: list[Any] = [head, parts.form(fields, go="/search", send="Search")]
     if query.get("study") and not own:
         blocks.append(parts.muted(f"The run shows no study {query['study']!r}."))
@@ -72,7 +91,8 @@ def _found(
         for one in features
         for part in (parts.feature_link(one), f" {known.get(one, {}).get('label') or 'no label'}; ")
     ]
-    agree, against = [], []
+    agree: list[dict[str, Any]] = []
+    against: list[dict[str, Any]] = []
     for row in others:
         row["against"] = similar.disagreements(row, known)
         if mine is not None:

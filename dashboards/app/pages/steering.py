@@ -52,10 +52,19 @@ def _verdicts(view: RunView, chosen: int) -> html.Section:
         name = f"{words(record['experiment'])}: {words(record['condition'])}"
         shown = html.Strong(name) if at == chosen else parts.link(f"/steering?record={at}", name)
         features = [part for one in record["features"][:6] for part in (parts.feature_link(one), " ")]
-        rows.append([
-            shown, f"{words(record['key'])} → {record['goal']}", html.Span(features), verdict, number(best["strength"], 1),
-            percent(best["on_target"]), percent(best["random_on_target_high"]), percent(best["off_target"]), count(best["n"]),
-        ])  # fmt: skip
+        rows.append(
+            [
+                shown,
+                f"{words(record['key'])} → {record['goal']}",
+                html.Span(features),
+                verdict,
+                number(best["strength"], 1),
+                percent(best["on_target"]),
+                percent(best["random_on_target_high"]),
+                percent(best["off_target"]),
+                count(best["n"]),
+            ]
+        )
     heads = ["condition", "goal", "features", "verdict", ("best strength", "num"), ("on target", "num"),
              ("highest random", "num"), ("off target", "num"), ("n", "num")]  # fmt: skip
     return panel("Experiments", parts.table("Conditions and verdicts", heads, rows))
@@ -98,17 +107,36 @@ def _live(context: Context) -> html.Section:
         return panel(title, *parts.missing_cards(view.missing("studies", "features")))
     studies = view.tables.ask("SELECT study_id FROM studies ORDER BY study LIMIT 200")
     fields: list[dict[str, Any]] = [
-        {"name": "study", "label": "Study", "type": "text", "value": studies[0]["study_id"] if studies else "",
-         "list": [row["study_id"] for row in studies]},
-        {"name": "feature", "label": "Feature", "type": "number", "value": context.query.get("feature", "0"), "min": 0, "step": 1},
+        {
+            "name": "study",
+            "label": "Study",
+            "type": "text",
+            "value": studies[0]["study_id"] if studies else "",
+            "list": [row["study_id"] for row in studies],
+        },
+        {
+            "name": "feature",
+            "label": "Feature",
+            "type": "number",
+            "value": context.query.get("feature", "0"),
+            "min": 0,
+            "step": 1,
+        },
         {"name": "kind", "label": "Kind", "type": "select", "value": "add", "options": [[one, one] for one in KINDS]},
-        {"name": "strength", "label": "Strength (× largest activation)", "type": "number", "value": "2", "min": -MAX_STRENGTH,
-         "max": MAX_STRENGTH, "step": 0.5},
-    ]  # fmt: skip
+        {
+            "name": "strength",
+            "label": "Strength (× largest activation)",
+            "type": "number",
+            "value": "2",
+            "min": -MAX_STRENGTH,
+            "max": MAX_STRENGTH,
+            "step": 0.5,
+        },
+    ]
     return panel(
         title,
         parts.small(
-            "One report with the run’s own model, on this machine. It takes seconds with the phantom model, minutes with a large one."
+            "One report with the run’s own model, on this machine: seconds with the phantom, minutes with a large one."
         ),
         parts.form(fields, store="live-ask", send="Steer"),
         dcc.Store(id="live-ask"),

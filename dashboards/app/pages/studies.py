@@ -24,7 +24,8 @@ def page(context: Context, rest: str) -> Any:
     head = parts.page_head("Run " + view.run["name"], "Studies")
     if "studies" not in view.tables.there:
         return html.Div([head, *parts.missing_cards(view.missing("studies"))], className="stack")
-    where, values = ["true"], []
+    where: list[str] = ["true"]
+    values: list[Any] = []
     query = {name: context.query.get(name, "") for name in _FIELDS}
     if query["q"]:
         where.append("(contains(lower(study_id), ?) OR contains(lower(patient_id), ?))")
@@ -40,15 +41,28 @@ def page(context: Context, rest: str) -> Any:
     condition = " AND ".join(where)
     total = view.tables.ask(f"SELECT count(*) AS n FROM studies WHERE {condition}", values)[0]["n"]
     rows = view.tables.ask(
-        f"SELECT study, study_id, patient_id, labels, terms FROM studies WHERE {condition} ORDER BY study LIMIT ? OFFSET ?",
+        f"SELECT study, study_id, patient_id, labels, terms FROM studies WHERE {condition} "
+        "ORDER BY study LIMIT ? OFFSET ?",
         [*values, PER_PAGE, (number - 1) * PER_PAGE],
     )
     findings = [["", "any"], *([one, words(one)] for one in feature_data.findings_of_studies(view))]
     fields: list[dict[str, Any]] = [
         {"name": "q", "label": "Study or patient", "type": "search", "value": query["q"], "wide": True},
-        {"name": "finding", "label": "Finding present", "type": "select", "value": query["finding"], "options": findings},
-        {"name": "kind", "label": "Kind", "type": "select", "value": query["kind"], "options": [["", "any"], ["phantom", "phantoms"], ["real", "real radiographs"]]},
-    ]  # fmt: skip
+        {
+            "name": "finding",
+            "label": "Finding present",
+            "type": "select",
+            "value": query["finding"],
+            "options": findings,
+        },
+        {
+            "name": "kind",
+            "label": "Kind",
+            "type": "select",
+            "value": query["kind"],
+            "options": [["", "any"], ["phantom", "phantoms"], ["real", "real radiographs"]],
+        },
+    ]
     hidden = f" {count(view.shown.n_withheld)} more are hidden: credentialed." if view.shown.n_withheld else ""
     return html.Div(
         [

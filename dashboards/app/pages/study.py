@@ -1,4 +1,4 @@
-"""Augmented report review: a sentence lights the features and regions behind it, a region lists features and sentences."""
+"""Augmented report review: a sentence lights features and regions, a region lists features and sentences."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from dashboards.app.routing import Context
 
 _HOW = (
-    "Choose a sentence to light the features and image regions behind it; choose a place in an image to list the features "
-    "that fire there and the sentences they belong to. A feature behind a sentence is a hint at what the model uses, not a proof."
+    "Choose a sentence to light the features and image regions behind it; choose a place in an image to list the "
+    "features that fire there and the sentences they belong to. A feature behind a sentence is a hint at what "
+    "the model uses, not a proof."
 )
 
 
