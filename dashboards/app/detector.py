@@ -16,7 +16,8 @@ from dashboards.roc import LEAST, Detection, detect
 _SLICES = ("sex", "view", "source")
 _NOTE = (
     "A study is called positive if the feature’s largest activation in it reaches the threshold. Thresholds are "
-    "chosen on one half of the patients; all figures are of the other half. Intervals are 95 % and take studies as independent."
+    "chosen on one half of the patients; all figures are of the other half. Intervals are 95 % and take studies as "
+    "independent."
 )
 
 
