@@ -13,7 +13,7 @@ import pyarrow as pa
 from activations.roles import IMAGE_NAMES
 from autointerp import schema
 from autointerp.contexts import Chosen
-from autointerp.files import table_writer
+from autointerp.files import ROW_GROUP, table_writer
 from autointerp.peaks import Peaks
 from autointerp.pieces import Pieces
 from autointerp.schema import CONTEXTS, Modality
@@ -23,7 +23,7 @@ from autointerp.units import Units
 if TYPE_CHECKING:
     from activations.store import ActivationStore
 
-#: Activations of tokens and patches held at once, about 60 bytes each; also the size of a row group of the table.
+#: Activations of tokens and patches held at once, about 60 bytes each.
 BLOCK_VALUES = 1 << 22
 
 
@@ -48,7 +48,8 @@ def write_contexts(
     with table_writer(path) as writer:
         for block in _blocks(source.units.n_rows[chosen.unit]):
             part = Chosen(*(getattr(chosen, field.name)[block] for field in fields(Chosen)))
-            writer.write_table(_table(source, part, block.start, _activations(source, part)))
+            table = _table(source, part, block.start, _activations(source, part))
+            writer.write_table(table, row_group_size=ROW_GROUP)
             if progress is not None:
                 progress(block.stop)
 

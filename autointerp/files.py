@@ -15,6 +15,8 @@ from autointerp import schema
 from radiology.errors import InputError
 
 _COMPRESSION = "zstd"
+#: Rows of a row group of tables that are written at once; small, since a reader often wants a single feature.
+ROW_GROUP = 2048
 
 
 def features_folder(run_dir: str | Path, sae_name: str) -> Path:
@@ -48,7 +50,7 @@ def table_writer(path: Path) -> Iterator[pq.ParquetWriter]:
 def write_table(path: Path, table: pa.Table) -> None:
     """Replace one table file in one step."""
     with table_writer(path) as writer:
-        writer.write_table(table)
+        writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

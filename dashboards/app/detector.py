@@ -11,7 +11,7 @@ from dashboards import plots
 from dashboards.app import feature_data, parts
 from dashboards.app.parts import count, number, percent, small, words
 from dashboards.app.view import RunView
-from dashboards.roc import LEAST, Detection, detect
+from dashboards.roc import LEAST, Detection, OperatingPoint, detect
 
 _SLICES = ("sex", "view", "source")
 _NOTE = (
@@ -43,19 +43,14 @@ def _shown(found: Detection, finding: str) -> list[Any]:
     if high < 0.5:
         text += " Below one half: it fires where the finding is absent."
     drawn = pd.DataFrame(
-        [{"name": one.name, "fpr": 1 - one.specificity[0], "tpr": one.sensitivity[0]} for one in found.points]
-    )
-    points = [
         [
-            one.name,
-            number(one.threshold),
-            _share(one.sensitivity),
-            _share(one.specificity),
-            count(one.n_positive),
-            count(one.n_negative),
-        ]
-        for one in found.points
-    ]
+            {"name": one.name, "fpr": 1 - one.specificity[0], "tpr": one.sensitivity[0]}
+            for one in found.points
+            if one.threshold > 0
+        ],
+        columns=["name", "fpr", "tpr"],
+    )
+    points = [_point(one) for one in found.points]
     heads = ["operating point", ("activation ≥", "num"), ("sensitivity", "num"), ("specificity", "num"),
              ("with", "num"), ("without", "num")]  # fmt: skip
     slices = [
@@ -81,6 +76,14 @@ def _shown(found: Detection, finding: str) -> list[Any]:
         else parts.muted("The studies tell no sex, view or source to slice by."),
         small(_NOTE),
     ]
+
+
+def _point(one: OperatingPoint) -> list[str]:
+    """A row; a threshold at which silent studies are called too is none."""
+    if one.threshold <= 0:
+        return [one.name, "not reached: silent in too many", "–", "–", count(one.n_positive), count(one.n_negative)]
+    shares = [_share(one.sensitivity), _share(one.specificity)]
+    return [one.name, number(one.threshold), *shares, count(one.n_positive), count(one.n_negative)]
 
 
 def _share(value: tuple[float, float, float]) -> str:

@@ -54,6 +54,7 @@ def create_app(
         compress=False,
     )
     app.layout = frame(name)
+    app.close_run = run.close  # an attribute of our own: who serves the app closes the run behind it
     router = Router(run, helpers)
     add_callbacks(app, router)
     add_bundles(app.server)
@@ -94,6 +95,7 @@ class DashboardServer:
             raise InputError(
                 f"port: {port} on {host} cannot be used ({error.strerror}); choose another one with --port"
             ) from None
+        self._close_run: Callable[[], None] = app.close_run
         self.port = self._server.server_port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
@@ -105,8 +107,9 @@ class DashboardServer:
         self._server.shutdown()
 
     def close(self) -> None:
-        """Free the port."""
+        """Free the port and the tables."""
         self._server.server_close()
+        self._close_run()
 
 
 def make_server(

@@ -142,6 +142,13 @@ class LiveRun:
                 raise InputError(self._problem)
             return self._view
 
+    def close(self) -> None:
+        """Let go of the tables; nothing may be asked afterwards."""
+        with self._lock:
+            if self._view is not None:
+                self._view.tables.close()
+            self._view, self._problem, self._looked = None, "the dashboard was closed.", float("inf")
+
     def _open(self) -> None:
         """The old view is not closed: somebody may be asking it; it goes when nobody does."""
         try:

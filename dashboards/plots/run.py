@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -110,10 +111,10 @@ def causal_map(cells: pd.DataFrame, across: str) -> go.Figure:
 
 
 def coverage(counts: pd.DataFrame) -> go.Figure:
-    """Labelled features by concept (rows) and polarity (columns), counts in the cells."""
+    """Labelled features by concept (rows) and polarity (columns), counts in the cells, colours by their logarithm."""
     text = [[str(value) if value else "·" for value in row] for row in counts.to_numpy().tolist()]
     heat = go.Heatmap(
-        z=counts.to_numpy(dtype=float).tolist(), x=[words(name) for name in counts.columns],
+        z=np.log1p(counts.to_numpy(dtype=float)).tolist(), x=[words(name) for name in counts.columns],
         y=[words(name) for name in counts.index], text=text, texttemplate="%{text}", colorscale="Cividis",
         xgap=2, ygap=2, showscale=False, hovertemplate="%{y}, %{x}: %{text}<extra></extra>",
     )  # fmt: skip

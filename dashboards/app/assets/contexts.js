@@ -103,4 +103,4 @@ WIDGETS.contexts = ({ scale, contexts }, place) => {
   return [h("div", { class: "tabs" }, tabs), h("div", { class: "legend" }, legend), shown];
 };
 
-WIDGETS["mean-map"] = ({ map }) => mappedPicture({ map }, map.max);
+WIDGETS["mean-map"] = ({ map, src }) => mappedPicture({ map, src }, map.max);

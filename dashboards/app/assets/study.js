@@ -102,7 +102,10 @@ class StudyReview {
     this.heat([]);
     for (const image of this.images) this.mark(image, [], "box");
     const none = this.features.size ? "Choose a sentence, a place in an image, or a feature below." : "Nothing is known of the features of this study.";
-    this.tell("Features of this study", [...this.features.keys()].slice(0, 20).map((id) => ({ id })), [], none);
+    // Those with a finding to their name first; within both the strongest first, as they came.
+    const named = (feature) => Number(!feature.concept);
+    const first = [...this.features.values()].sort((a, b) => named(a) - named(b)).slice(0, 20);
+    this.tell("Features of this study", first, [], none);
   }
 
   // Choosing
@@ -198,7 +201,7 @@ WIDGETS.study = (content, place) => {
     h(
       "div",
       { class: "panel study-images" },
-      h("div", { class: "legend" }, opacitySlider(place), mapLegend(1), "of each feature’s largest"),
+      h("div", { class: "legend" }, opacitySlider(place), "0", h("span", { class: "ramp", "aria-hidden": "true" }), "largest activation of each feature"),
       h("div", { class: "pictures" }, review.images.map((image) => image.figure)),
     ),
     h("div", { class: "panel" }, h("h2", {}, "Report ", clear), small(content.by), machine, report, review.behind),

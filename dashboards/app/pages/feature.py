@@ -164,8 +164,8 @@ def _mean_map(row: dict[str, Any]) -> html.Section | None:
     packed = feature_data.pack_map(row["mean_map"], row["map_rows"], row["map_cols"])
     if not packed or not packed["max"] > 0:
         return None
-    note = f"Over the studies in which it fires, frontal view; brightest patch {number(packed['max'])}."
-    return panel("Mean activation map", parts.widget("mean-map", {"map": packed}), small(note))
+    note = f"Over the studies in which it fires, frontal view; brightest patch {number(packed['max'])}. Behind it: the mean of frontal pictures."
+    return panel("Mean activation map", parts.widget("mean-map", {"map": packed, "src": "/mean-frontal"}), small(note))
 
 
 def _tokens(row: dict[str, Any]) -> html.Section:
@@ -193,7 +193,7 @@ def _nesting(view: Any, feature: int) -> html.Section | None:
         items = [
             html.Li([
                 parts.feature_link(one["id"]), f" {one['label'] or ''} ",
-                html.Span(f"cos {number(one['cosine'])} · fires together {percent(one['jaccard'])}"),
+                html.Span(_relation(one)),
             ])
             for one in found[key]
         ]  # fmt: skip
@@ -202,6 +202,13 @@ def _nesting(view: Any, feature: int) -> html.Section | None:
         return None
     note = "By direction of the decoder rows and by common firing; being in an outer group alone makes no child."
     return panel("Neighbours and nesting", *blocks, small(note))
+
+
+def _relation(one: dict[str, Any]) -> str:
+    """How alike two features are, as far as either row tells."""
+    found = [f"cosine {number(one['cosine'])}"] if one["cosine"] is not None else []
+    found += [f"fires on {percent(one['jaccard'])} of the same tokens"] if one["jaccard"] is not None else []
+    return " · ".join(found)
 
 
 def _contexts(view: Any, feature: int, row: dict[str, Any]) -> html.Section:

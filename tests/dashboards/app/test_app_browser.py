@@ -45,8 +45,8 @@ class Person:
         )
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
         self.pending: set[Any] = set()
-        page.on("request", self.pending.add)
-        page.on("requestfinished", self.pending.discard)
+        page.on("request", lambda one: self.pending.add(one))
+        page.on("requestfinished", lambda one: self.pending.discard(one))
         page.on("requestfailed", self._failed)
         page.on("response", lambda one: one.status >= 400 and self.complaints.append(f"{one.status}: {one.url}"))
 
