@@ -1,11 +1,11 @@
 """How fast the dashboard is, and in how much memory, on a run of any size.
 
-Run: python benchmarks/dashboard.py                                   # 32,768 features, 2,000,000 contexts, 20,000 studies
+Run: python benchmarks/dashboard.py                   # 32,768 features, 2,000,000 contexts, 20,000 studies
      python benchmarks/dashboard.py --features 2048 --contexts 20000 --studies 500
 
 The run is synthetic (benchmarks/dashboard_run.py) and kept in --run for the next time. The server is a process of its
-own. Measured: seconds until it answers; seconds until a browser shows the first page (Chromium with an empty cache, in a
-tab that was open before; left out without one); a search and a sort of the table, one after the other; pages of drawn
+own. Measured: seconds until it answers; seconds until a browser shows the first page (Chromium with an empty cache, in
+a tab that was open before; left out without one); a search and a sort of the table, one after the other; pages of drawn
 features asked for by --users at once, each thinking for a second between two pages; and what the server held at most.
 A page of a feature is everything that its address needs: the page itself, and the panel that measures it as a detector.
 

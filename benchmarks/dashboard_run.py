@@ -69,7 +69,8 @@ def _studies(path: Path, size: Size, rng: np.random.Generator) -> None:
             yield {
                 "study": study, "study_id": f"study-{study:06d}", "patient_id": f"patient-{study // 2:06d}",
                 "source": "synthetic", "terms": "phantom", "split": "train", "indication": "Shortness of breath.",
-                "report": SENTENCE.format(study), "report_source": "reference", "labels": json.dumps(status), "rows": 100,
+                "report": SENTENCE.format(study), "report_source": "reference", "rows": 100,
+                "labels": json.dumps(status),
                 "metadata": json.dumps({"sex": "female", "view": "AP"}), "preview_frontal": pictures[study % 64],
             }  # fmt: skip
 
@@ -95,7 +96,8 @@ def _features(path: Path, size: Size, top: np.ndarray, rng: np.random.Generator)
                 rows.append({
                     "feature": feature, "group": feature * 2 // n, "firing_rate": float(rng.random() * 0.01),
                     "n_fires": 1000, "n_studies": 100, "n_patients": 60, "max_activation": float(top[feature]),
-                    "mean_activation": 0.5, "histogram": [10] * 20, "histogram_edges": np.geomspace(0.01, 5, 21).tolist(),
+                    "mean_activation": 0.5, "histogram": [10] * 20,
+                    "histogram_edges": np.geomspace(0.01, 5, 21).tolist(),
                     "role_shares": dict.fromkeys(schema.ROLE_NAMES, 0.0) | {"image": 1.0}, "image_share": 1.0,
                     "text_share": 0.0, "co_firing": [{"feature": f, "n_tokens": 9, "jaccard": 0.2} for f in near],
                     "neighbours": [{"feature": f, "cosine": 0.5} for f in near],
@@ -149,7 +151,8 @@ def _activity(path: Path, size: Size, top: np.ndarray, rng: np.random.Generator)
     patches = pa.ListArray.from_arrays(offsets, pa.array(rng.integers(0, size.grid**2, n * kept), pa.int32()))
     weights = pa.ListArray.from_arrays(offsets, pa.array(rng.integers(0, 255, n * kept), pa.uint8()))
     columns = [
-        feature, rng.integers(0, studies, n).astype(np.int32), ["image"] * n, ["image"] * n, ["frontal"] * n, [None] * n,
+        feature, rng.integers(0, studies, n).astype(np.int32), ["image"] * n, ["image"] * n, ["frontal"] * n,
+        [None] * n,
         (top[feature] * rng.random(n)).astype(np.float32), np.full(n, kept, np.int32),
     ]  # fmt: skip
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.STUDY_ACTIVATIONS, strict=False)]

@@ -41,7 +41,7 @@ def add_images(server: Flask, run: LiveRun) -> None:
 
     @server.get("/mean-frontal")
     def mean_frontal() -> Response:
-        """The mean of some frontal pictures, for orientation behind mean maps; phantoms where the model knows only these."""
+        """The mean of some frontal pictures, for orientation behind mean maps."""
         try:
             now = run.current()
             if id(now) not in means:

@@ -164,7 +164,8 @@ def _mean_map(row: dict[str, Any]) -> html.Section | None:
     packed = feature_data.pack_map(row["mean_map"], row["map_rows"], row["map_cols"])
     if not packed or not packed["max"] > 0:
         return None
-    note = f"Over the studies in which it fires, frontal view; brightest patch {number(packed['max'])}. Behind it: the mean of frontal pictures."
+    top = number(packed["max"])
+    note = f"Over the studies in which it fires; brightest patch {top}. Behind it: the mean of frontal pictures."
     return panel("Mean activation map", parts.widget("mean-map", {"map": packed, "src": "/mean-frontal"}), small(note))
 
 

@@ -91,10 +91,11 @@ def _found(
         for one in features
         for part in (parts.feature_link(one), f" {known.get(one, {}).get('label') or 'no label'}; ")
     ]
+    shared = set(similar.disagreements(mine, known)) if mine else set()  # what holds of both contradicts nothing
     agree: list[dict[str, Any]] = []
     against: list[dict[str, Any]] = []
     for row in others:
-        row["against"] = similar.disagreements(row, known)
+        row["against"] = [one for one in similar.disagreements(row, known) if one not in shared]
         if mine is not None:
             row["against"] += _differences(mine, row, known)
         (against if row["against"] else agree).append(row)

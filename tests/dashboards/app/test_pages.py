@@ -26,7 +26,8 @@ def pages(run: Path, helpers: Helpers | None = None, **options: Any) -> Router:
 
 ADDRESSES = (
     ("/", ""), ("/features", ""), ("/feature/1", ""), ("/studies", ""), ("/study/study-003", ""), ("/steering", ""),
-    ("/search", "?features=1,2"), ("/search", "?study=study-003"), ("/search", "?study=study-003&image=frontal&patch=1"),
+    ("/search", "?features=1,2"), ("/search", "?study=study-003"),
+    ("/search", "?study=study-003&image=frontal&patch=1"),
     ("/history", ""), ("/history/patient-1", ""),
 )  # fmt: skip
 
@@ -48,7 +49,8 @@ def test_what_is_not_there_is_said_so(router: Router, path: str) -> None:
 
 def test_a_page_of_a_feature_shows_polarity_controls_and_proof(router: Router) -> None:
     text = text_of(router.page("/feature/1", ""))
-    for shown in ("cardiomegaly absent", "machine-written label", "shuffled", "hard negatives", "beyond its controls", "wrong_sign", "prompt_only", "Neighbours and nesting", "In outer groups"):  # fmt: skip
+    for shown in ("cardiomegaly absent", "machine-written label", "shuffled", "hard negatives", "beyond its controls",
+                  "wrong_sign", "prompt_only", "Neighbours and nesting", "In outer groups"):  # fmt: skip
         assert shown in text
 
 

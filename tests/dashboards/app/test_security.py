@@ -119,7 +119,8 @@ def note_request(note: str) -> dict[str, Any]:
     "path",
     [
         "/image/0/../../run.json", "/image/0/frontal/../../../run.json", "/image/../run.json", "/..%2f..%2frun.json",
-        "/assets/../run.json", "/assets/..%2f..%2f..%2frun.json", "/assets/%2e%2e/%2e%2e/server.py", "/image/0/preview_frontal",
+        "/assets/../run.json", "/assets/..%2f..%2f..%2frun.json", "/assets/%2e%2e/%2e%2e/server.py",
+        "/image/0/preview_frontal",
         "/image/0/frontal;DROP", "/image/99999999999/frontal", "/image/-1/frontal", "/image/0/%2fetc%2fpasswd",
         "/_dash-component-suites/dash/../../../../etc/passwd", "/_dash-component-suites/dashboards/app/server.py",
         "/_dash-component-suites/dash/dash.py", "//etc/passwd", "/etc/passwd", "/app.js/../server.py",
