@@ -10,10 +10,10 @@ from dash import html
 from dashboards import plots
 from dashboards.app import feature_data, parts
 from dashboards.app.parts import count, number, percent, small, words
+from dashboards.app.truths import SLICES
 from dashboards.app.view import RunView
 from dashboards.roc import LEAST, Detection, OperatingPoint, detect
 
-_SLICES = ("sex", "view", "source")
 _NOTE = (
     "A study is called positive if the feature’s largest activation in it reaches the threshold. Thresholds are "
     "chosen on one half of the patients; all figures are of the other half. Intervals are 95 % and take studies as "
@@ -27,7 +27,7 @@ def blocks(view: RunView, feature: int, finding: str, modality: str) -> list[Any
         return parts.missing_cards(view.missing("activity", "studies"))
     rows = feature_data.detection_rows(view, feature, finding, "text" if modality == "text" else "image")
     positive, negative = int(rows["truth"].sum()), int((~rows["truth"]).sum())
-    found = detect(rows, _SLICES)
+    found = detect(rows, SLICES)
     if found is None:
         text = (
             f"Not assessable: {count(positive)} studies with {words(finding)} and {count(negative)} without; "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
+from autointerp import schema
 from autointerp.schema import ROLE_NAMES, Kind
 from dashboards.app.images import image_href
 from dashboards.app.view import RunView
 from dashboards.encoding import pack_map
+from radiology.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,6 @@ PER_KIND = 12
 #: Directions less alike than this are no neighbours in the nesting.
 LEAST_COSINE = 0.3
 LEAST_JACCARD = 0.05
-_SLICES = ("sex", "view", "source")
 _CONTEXT = (
     "context", "kind", "hardness", "split", "study", "study_id", "modality", "role", "image", "row", "col", "map",
     "map_rows", "map_cols", "tokens", "activations", "sentence", "activation", "findings",
@@ -32,8 +33,8 @@ def row_of(view: RunView, number: int) -> dict[str, Any] | None:
     """The row of the feature table, or None if there is no such feature."""
     if "features" not in view.tables.there:
         return None
-    found = view.tables.ask("SELECT * FROM features WHERE feature = ?", [number])
-    return found[0] if found else None
+    found = view.tables.by_feature["features"].of(number, schema.FEATURES.names).to_pylist()
+    return dict.fromkeys(schema.FEATURES.names) | found[0] if found else None
 
 
 def labels_of(view: RunView, number: int) -> list[dict[str, Any]]:
@@ -53,13 +54,12 @@ def contexts_of(view: RunView, number: int, top: float) -> tuple[list[dict[str, 
     """Contexts to show, by kind, and how many are withheld with their studies."""
     if "contexts" not in view.tables.there or "studies" not in view.tables.there:
         return [], 0
-    columns = ", ".join(f"c.{name}" for name in _CONTEXT)
-    rows = view.tables.ask(
-        f"""SELECT {columns}, s.study IS NOT NULL AS shown, s.terms FROM contexts c
-        LEFT JOIN studies s ON s.study = c.study WHERE c.feature = ? ORDER BY c.activation DESC, c.context""",
-        [number],
-    )
-    open_ones = [row for row in rows if row["shown"]]
+    terms = view.terms
+    table = view.tables.by_feature["contexts"].of(number, _CONTEXT)
+    empty = dict.fromkeys(_CONTEXT)
+    rows = [empty | row | {"terms": terms.get(row["study"])} for row in table.to_pylist()]
+    rows.sort(key=lambda row: (-row["activation"], row["context"]))
+    open_ones = [row for row in rows if row["terms"] is not None]
     chosen: list[dict[str, Any]] = []
     for kind in Kind:
         for modality in ("image", "text"):
@@ -93,24 +93,19 @@ def related(view: RunView, number: int) -> dict[str, list[dict[str, Any]]]:
     Directions are compared by cosine; co-firing is the Jaccard index of tokens. Relations named in either feature's row
     count.
     """
-    if view.list is None:
+    if view.list is None or view.relations is None:
         return {"parents": [], "same": [], "children": []}
     own = view.list.short([number]).get(number)
-    rows = view.tables.ask(
-        "SELECT other, max(cosine) AS cosine, max(jaccard) AS jaccard FROM ("
-        "SELECT other, cosine, jaccard FROM related WHERE feature = ? UNION ALL "
-        "SELECT feature, cosine, jaccard FROM related WHERE other = ?) WHERE other <> ? GROUP BY other",
-        [number, number, number],
-    )
-    known = view.list.short([row["other"] for row in rows])
+    pairs = view.relations.of(number)
+    known = view.list.short(list(pairs))
     found: dict[str, list[dict[str, Any]]] = {"parents": [], "same": [], "children": []}
-    for row in rows:
-        other = known.get(row["other"])
-        strong = (row["cosine"] or 0) >= LEAST_COSINE or (row["jaccard"] or 0) >= LEAST_JACCARD
+    for name, (cosine, jaccard) in pairs.items():
+        other = known.get(name)
+        strong = (cosine or 0) >= LEAST_COSINE or (jaccard or 0) >= LEAST_JACCARD
         if other is None or own is None or not strong:
             continue
         place = "same" if other["grp"] == own["grp"] else "parents" if other["grp"] < own["grp"] else "children"
-        found[place].append(other | {"cosine": row["cosine"], "jaccard": row["jaccard"]})
+        found[place].append(other | {"cosine": cosine, "jaccard": jaccard})
     for rows_of in found.values():
         rows_of.sort(key=lambda one: -max(one["jaccard"] or 0, one["cosine"] or 0))
     return {name: rows_of[:8] for name, rows_of in found.items()}
@@ -127,35 +122,10 @@ def detection_rows(view: RunView, number: int, finding: str, modality: str) -> p
         finding: a key of the studies' labels; studies that do not tell it, or call it uncertain, are left out.
         modality: ``image``, or ``text`` for the report.
     """
-    where = "modality = 'image'" if modality == "image" else "role = 'report'"
-    # Which studies the table covers is told by all features together.
-    rows = view.tables.ask_frame(
-        f"""SELECT s.study, s.patient_id, s.labels, coalesce(a.score, 0) AS score, d.metadata
-        FROM studies s SEMI JOIN covered c ON c.study = s.study
-        LEFT JOIN (SELECT study, max(activation) AS score FROM activity WHERE feature = ? AND {where} GROUP BY study) a
-            ON a.study = s.study
-        LEFT JOIN details d ON d.study = s.study""",
-        [number],
-    )
-    status = rows["labels"].map(lambda text: _json(text).get(finding))
-    rows = rows.assign(truth=status == "present")[status.isin(["present", "absent"])]
-    details = [_json(text) for text in rows["metadata"]]
-    return rows.assign(**{name: [one.get(name) for one in details] for name in _SLICES})
-
-
-def findings_of_studies(view: RunView) -> list[str]:
-    """Findings that the labels of the studies tell."""
-    if "studies" not in view.tables.there:
-        return []
-    rows = view.tables.ask("SELECT DISTINCT unnest(json_keys(labels)) AS finding FROM studies WHERE labels IS NOT NULL")
-    return sorted(row["finding"] for row in rows)
-
-
-def _json(text: Any) -> dict[str, Any]:
-    if not isinstance(text, str) or not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    truths = view.truths
+    if truths is None:
+        raise InputError("The table of what fires in each study is not there.")
+    column, value = ("modality", "image") if modality == "image" else ("role", "report")
+    table = view.tables.by_feature["activity"].of(number, ("study", "activation", column))
+    table = table.filter(pc.equal(table[column], value))
+    return truths.detection_rows(finding, table["study"].to_numpy(), table["activation"].to_numpy())

@@ -142,7 +142,7 @@ class FeatureList:
             if frame is None:
                 tables.frame(name, schema.TABLES[file].empty_table().to_pandas())
             else:
-                tables.view(name, folder / file, schema.TABLES[file].names)
+                tables.load(name, folder / file, schema.TABLES[file].names)
         counts = tables.ask(
             "SELECT explainer, count(DISTINCT feature) AS n, count(model) AS llm FROM explanations "
             "GROUP BY explainer ORDER BY n DESC, llm DESC, explainer LIMIT 1"
@@ -167,7 +167,7 @@ class FeatureList:
         where, values = _where(query)
         order = f"{query.sort} {'DESC' if query.down else 'ASC'} NULLS LAST, id"
         if ids is not None:
-            where.append("list_contains(?, id)")
+            where.append("id IN (SELECT unnest(?))")
             values.append(list(ids))
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         by_sense = query.meaning and ids is not None and query.sort == "id"
@@ -184,7 +184,9 @@ class FeatureList:
     def short(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Label, polarity, concept, side, modality, score and largest activation of some features."""
         columns = "id, label, polarity, concept, side, modality, score, top, rate, grp"
-        rows = self._tables.ask(f"SELECT {columns} FROM list WHERE list_contains(?, id)", [[int(one) for one in ids]])
+        rows = self._tables.ask(
+            f"SELECT {columns} FROM list WHERE id IN (SELECT unnest(?))", [[int(one) for one in ids]]
+        )
         return {row["id"]: row for row in rows}
 
     def texts(self) -> tuple[list[int], list[str]]:

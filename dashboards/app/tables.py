@@ -15,6 +15,7 @@ import duckdb
 import pandas as pd
 
 from autointerp import schema
+from dashboards.app.row_groups import RowGroups
 from dashboards.data import RunData
 from dashboards.privacy import Shown
 
@@ -26,6 +27,7 @@ class RunTables:
     """DuckDB over a run.
 
     Attributes:
+        by_feature: rows of one feature, of those of ``features``, ``contexts`` and ``activity`` that are there.
         there: which of ``features``, ``contexts``, ``activity`` and ``studies`` can be asked.
 
     Args:
@@ -40,6 +42,7 @@ class RunTables:
         for setting in (f"memory_limit='{MEMORY_LIMIT}'", f"threads={THREADS}", "parquet_metadata_cache=true"):
             self._connection.execute(f"SET {setting}")
         self.there: set[str] = set()
+        self.by_feature: dict[str, RowGroups] = {}
         folder = data.sae_dir / schema.FEATURES_FOLDER
         needs = {
             "features": (schema.FEATURES_FILE, "features", "The feature table"),
@@ -49,6 +52,7 @@ class RunTables:
         for view, (name, where, what) in needs.items():
             verb = "index --redo" if view == "activity" and "features" in self.there else "index"
             if data.has_table(name, where, what, verb):
+                self.by_feature[view] = RowGroups(folder / name, "feature")
                 self.view(view, folder / name, schema.TABLES[name].names)
         self._studies(data, shown)
         self.frame("steered", steering)
@@ -89,6 +93,11 @@ class RunTables:
             return cursor.execute(sql, list(parameters)).df()
         finally:
             cursor.close()
+
+    def load(self, name: str, path: Path, columns: Sequence[str]) -> None:
+        """Keep a small table file as the table ``name``; columns that it lacks are null."""
+        self.view(f"file_{name}", path, columns)
+        self._connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM "file_{name}"')
 
     def view(self, view: str, path: Path, columns: Sequence[str]) -> None:
         """Make a view on a table file; columns that it lacks are null. Only before anything is asked from outside."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ import duckdb
 import numpy as np
 
 from dashboards.app.listing import FeatureList
+from dashboards.app.relations import Relations
 from dashboards.app.tables import RunTables
+from dashboards.app.truths import Truths, read_object
 from dashboards.app.verdicts import read_verdicts, steered_features
 from dashboards.data import Missing, RunData
 from dashboards.fingerprint import Fingerprint, fingerprint
@@ -22,6 +25,7 @@ from dashboards.label_page import Labels, label_summary
 from dashboards.overview_page import run_content, summary_content
 from dashboards.privacy import Shown
 from dashboards.steering_page import SteeringRecords, steering_summary
+from dashboards.tables import UnreadableError
 from radiology.errors import InputError
 
 #: A run is looked at for changes at most so often.
@@ -41,17 +45,6 @@ class Helpers:
     embed: Callable[[Sequence[str]], np.ndarray] | None = None
     read_findings: Callable[[str], Sequence[str]] | None = None
     steer: Callable[[str, int, float, str], Mapping[str, Any]] | None = None
-
-
-#: Pairs of features of near direction (cosine) or common firing (jaccard), as far as their own rows name them.
-_RELATED = """
-CREATE TABLE related AS
-SELECT feature, other.feature AS other, other.cosine AS cosine, NULL::FLOAT AS jaccard
-FROM (SELECT feature, unnest(neighbours) AS other FROM features)
-UNION ALL
-SELECT feature, other.feature, NULL, other.jaccard
-FROM (SELECT feature, unnest(co_firing) AS other FROM features)
-"""
 
 
 class RunView:
@@ -83,14 +76,42 @@ class RunView:
         self.steering = SteeringRecords(data, self.shown)
 
     def _prepare(self) -> None:
-        """Small tables that pages ask again and again: relations of features, details and coverage of studies."""
+        """Small tables that pages ask again and again: details and coverage of studies."""
         there = self.tables.there
-        if "features" in there:
-            self.tables.make(_RELATED)
         if "studies" in there:
             self.tables.make("CREATE TABLE details AS SELECT study, metadata FROM study_details")
         if "activity" in there:
             self.tables.make("CREATE TABLE covered AS SELECT DISTINCT study FROM activity")
+
+    def warm(self) -> None:
+        """Make what the first page of a feature would have to wait for; goes quietly if the run was closed meanwhile."""
+        with suppress(duckdb.Error, UnreadableError):
+            _ = self.relations, self.truths, self.findings, self.terms
+
+    @cached_property
+    def relations(self) -> Relations | None:
+        """Features of near direction or common firing; None without a feature table."""
+        return Relations(self.tables) if "features" in self.tables.there else None
+
+    @cached_property
+    def terms(self) -> dict[int, str]:
+        """Study number → terms, of the shown studies."""
+        if "studies" not in self.tables.there:
+            return {}
+        return {row["study"]: row["terms"] for row in self.tables.ask("SELECT study, terms FROM studies")}
+
+    @cached_property
+    def truths(self) -> Truths | None:
+        """Labels of the studies whose activity is known; None without any."""
+        return Truths(self.tables) if {"studies", "activity"} <= self.tables.there else None
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """Findings that the labels of the shown studies tell."""
+        if "studies" not in self.tables.there:
+            return []
+        rows = self.tables.ask("SELECT DISTINCT labels FROM studies WHERE labels IS NOT NULL")
+        return sorted({name for row in rows for name in read_object(row["labels"])})
 
     @cached_property
     def label_summary(self) -> dict[str, Any] | None:
@@ -153,6 +174,7 @@ class LiveRun:
         """The old view is not closed: somebody may be asking it; it goes when nobody does."""
         try:
             self._view = RunView(self.run_dir, self.sae_name, self._credentialed)
+            threading.Thread(target=self._view.warm, daemon=True).start()
         except (InputError, duckdb.Error, ValueError, KeyError, TypeError, OSError) as error:
             known = isinstance(error, InputError)
             self._view = None

@@ -100,15 +100,20 @@ def roc(curve: pd.DataFrame, points: pd.DataFrame) -> go.Figure:
         curve: columns ``fpr``, ``tpr``.
         points: columns ``name``, ``fpr``, ``tpr``.
     """
-    figure = go.Figure(layout=layout(330))
     line = {"color": BLUE, "width": 2, "shape": "hv"}
-    figure.add_trace(go.Scatter(x=curve["fpr"].tolist(), y=curve["tpr"].tolist(), mode="lines", name="ROC", line=line))
+    traces = [go.Scatter(x=curve["fpr"].tolist(), y=curve["tpr"].tolist(), mode="lines", name="ROC", line=line)]
     for (_, row), symbol in zip(points.iterrows(), ("diamond", "square", "star"), strict=False):
         marker = {"color": ORANGE, "size": 11, "symbol": symbol, "line": {"color": "#000", "width": 1}}
-        figure.add_trace(
-            go.Scatter(x=[row["fpr"]], y=[row["tpr"]], mode="markers", name=words(row["name"]), marker=marker)
-        )
-    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": GREY, "dash": "dot", "width": 1})
-    figure.update_xaxes(title_text="1 − specificity", range=[-0.02, 1.02])
-    figure.update_yaxes(title_text="sensitivity", range=[-0.02, 1.02])
-    return figure
+        name = words(row["name"])
+        traces.append(go.Scatter(x=[row["fpr"]], y=[row["tpr"]], mode="markers", name=name, marker=marker))
+    diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "line": {"color": GREY, "dash": "dot", "width": 1}}
+    axis = {"range": [-0.02, 1.02]}
+    return go.Figure(
+        traces,
+        layout=layout(
+            330,
+            shapes=[diagonal],
+            xaxis={**axis, "title": {"text": "1 − specificity"}},
+            yaxis={**axis, "title": {"text": "sensitivity"}},
+        ),
+    )

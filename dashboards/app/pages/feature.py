@@ -231,7 +231,7 @@ def _roc(view: Any, feature: int, row: dict[str, Any], labels: list[dict[str, An
     if "activity" not in view.tables.there:
         cards = parts.missing_cards(view.missing("activity"))
         return panel(title, *cards) if cards else None
-    findings = feature_data.findings_of_studies(view)
+    findings = view.truths.findings if view.truths is not None else []
     if not findings:
         return panel(title, parts.muted("The studies of this run have no labels to hold the feature against."))
     label = labels[0] if labels else {}

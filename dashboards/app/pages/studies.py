@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from dash import html
 
-from dashboards.app import feature_data, parts
+from dashboards.app import parts
 from dashboards.app.images import image_href
 from dashboards.app.parts import count, words
 
@@ -45,7 +45,7 @@ def page(context: Context, rest: str) -> Any:
         "ORDER BY study LIMIT ? OFFSET ?",
         [*values, PER_PAGE, (number - 1) * PER_PAGE],
     )
-    findings = [["", "any"], *([one, words(one)] for one in feature_data.findings_of_studies(view))]
+    findings = [["", "any"], *([one, words(one)] for one in view.findings)]
     fields: list[dict[str, Any]] = [
         {"name": "q", "label": "Study or patient", "type": "search", "value": query["q"], "wide": True},
         {
