@@ -84,7 +84,7 @@ class RunView:
             self.tables.make("CREATE TABLE covered AS SELECT DISTINCT study FROM activity")
 
     def warm(self) -> None:
-        """Make what the first page of a feature would have to wait for; goes quietly if the run was closed meanwhile."""
+        """Make what the first page of a feature would have to wait for; quiet if the run was closed meanwhile."""
         with suppress(duckdb.Error, UnreadableError):
             _ = self.relations, self.truths, self.findings, self.terms
 
