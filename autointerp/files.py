@@ -17,6 +17,8 @@ from radiology.errors import InputError
 _COMPRESSION = "zstd"
 #: Rows of a row group of tables that are written at once; small, since a reader often wants a single feature.
 ROW_GROUP = 2048
+#: The same of the feature table, whose rows are large.
+FEATURES_ROW_GROUP = 256
 
 
 def features_folder(run_dir: str | Path, sae_name: str) -> Path:
@@ -50,7 +52,8 @@ def table_writer(path: Path) -> Iterator[pq.ParquetWriter]:
 def write_table(path: Path, table: pa.Table) -> None:
     """Replace one table file in one step."""
     with table_writer(path) as writer:
-        writer.write_table(table, row_group_size=ROW_GROUP)
+        size = FEATURES_ROW_GROUP if path.name == schema.FEATURES_FILE else ROW_GROUP
+        writer.write_table(table, row_group_size=size)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from activations.studies_files import ROW_GROUP as STUDIES_ROW_GROUP
 from activations.studies_files import SCHEMA as STUDIES
 from autointerp import schema
-from autointerp.files import ROW_GROUP
+from autointerp.files import FEATURES_ROW_GROUP, ROW_GROUP
 from autointerp.study_activations import ROW_GROUP as ACTIVITY_ROW_GROUP
 
 CONCEPTS = ("pleural_effusion", "cardiomegaly", "pneumothorax", "consolidation", "pulmonary_edema", "lung_nodule",
@@ -106,7 +106,7 @@ def _features(path: Path, size: Size, top: np.ndarray, rng: np.random.Generator)
                     "output_score": 0.1, "dead": False, "dense": False, "mean_map": rng.random(patches).tolist(),
                     "map_rows": size.grid, "map_cols": size.grid,
                 })  # fmt: skip
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema.FEATURES))
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema.FEATURES), row_group_size=FEATURES_ROW_GROUP)
 
 
 def _contexts(path: Path, size: Size, top: np.ndarray, rng: np.random.Generator) -> None:
