@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dashboards.app.view import Helpers
     from interp.opening import Opening
     from interp.run import Run
+    from steering import Ablate, Add, Clamp
 
 
 def helpers_of(run_dir: Path, sae: str, *, live: Opening | None = None) -> Helpers:
@@ -70,7 +71,7 @@ class LiveSteering:
             model, record = run.model, run.features_of(self._sae)[feature].row
             inputs = model.encode_batch([run.studies[study_id]])
             before = model.generate(inputs)[0].text
-            intervention: steering.Intervention
+            intervention: Add | Clamp | Ablate
             if kind == "ablate":
                 intervention = steering.Ablate()
             else:
