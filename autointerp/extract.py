@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from activations.roles import IMAGE_NAMES
 from autointerp import schema
 from autointerp.contexts import HARDNESSES, KINDS, SPLITS, Chosen
-from autointerp.files import table_writer
+from autointerp.files import ROW_GROUP, table_writer
 from autointerp.peaks import Peaks
 from autointerp.pieces import Pieces
 from autointerp.schema import CONTEXTS, Modality
@@ -27,7 +27,7 @@ from autointerp.units import Units
 if TYPE_CHECKING:
     from activations.store import ActivationStore
 
-#: Activations of tokens and patches held at once, about 60 bytes each; also the size of a row group of the table.
+#: Activations of tokens and patches held at once, about 60 bytes each.
 BLOCK_VALUES = 1 << 22
 
 
@@ -85,7 +85,8 @@ def write_contexts(path: Path, source: ContextSource, blocks: Iterable[Chosen]) 
 def _write(writer: pq.ParquetWriter, source: ContextSource, chosen: Chosen, first: int) -> None:
     for block in _blocks(source.units.n_rows[chosen.unit]):
         part = chosen[block]
-        writer.write_table(_table(source, part, first + block.start, _activations(source, part)))
+        table = _table(source, part, first + block.start, _activations(source, part))
+        writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def _blocks(n_values_c: np.ndarray) -> Iterator[slice]:

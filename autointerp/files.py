@@ -15,6 +15,10 @@ from autointerp import schema
 from radiology.errors import InputError
 
 _COMPRESSION = "zstd"
+#: Rows of a row group of tables that are written at once; small, since a reader often wants a single feature.
+ROW_GROUP = 2048
+#: The same of the feature table, whose rows are large.
+FEATURES_ROW_GROUP = 256
 
 
 def features_folder(run_dir: str | Path, sae_name: str) -> Path:
@@ -63,7 +67,8 @@ def _repeating(front: str, columns: pa.Schema | pa.StructType) -> Iterator[str]:
 def write_table(path: Path, table: pa.Table) -> None:
     """Replace one table file in one step."""
     with table_writer(path) as writer:
-        writer.write_table(table)
+        size = FEATURES_ROW_GROUP if path.name == schema.FEATURES_FILE else ROW_GROUP
+        writer.write_table(table, row_group_size=size)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
@@ -137,6 +142,7 @@ def upsert(path: Path, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 _MADE_BY: dict[str, str] = {
     schema.FEATURES_FILE: "interp index",
     schema.CONTEXTS_FILE: "interp index",
+    schema.STUDY_ACTIVATIONS_FILE: "interp index",
     schema.EXPLANATIONS_FILE: "interp explain",
     schema.SCORES_FILE: "interp score",
 }

@@ -23,10 +23,11 @@ from autointerp.firing import Firing
 from autointerp.ground import Ground
 from autointerp.lens import Lens, neighbours, no_lens
 from autointerp.peaks import Peaks, segments_per_unit
-from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, TABLES
+from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, STUDY_ACTIVATIONS_FILE, TABLES
 from autointerp.segments import Entries, cut_segments, write_part
 from autointerp.stats import FeatureStats
 from autointerp.streaming import CHUNKS_PER_PART, Alone, Countable, Folder, Peers, stream
+from autointerp.study_activations import write_study_activations
 from radiology.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def index_features(
     progress: Progress | None = None,
     peers: Peers | None = None,
 ) -> IndexSummary | None:
-    """Write ``features.parquet`` and ``contexts.parquet`` for every feature of an SAE.
+    """Write ``features.parquet``, ``contexts.parquet`` and ``study_activations.parquet`` of an SAE.
 
     One pass over the store, in parts: residuals are encoded once, counted, and what fires inside images and sentences
     is put aside in ``out_dir/unfinished``, from which contexts are chosen and written. Called again after it was
@@ -241,7 +242,9 @@ class _Pass:
             ground.patient_ids,
             ground.grid or (0, 0),
         )
-        return _Written(*write_contexts(path, source, blocks), len(taken))
+        written = _Written(*write_contexts(path, source, blocks), len(taken))
+        write_study_activations(path.with_name(STUDY_ACTIVATIONS_FILE), source, n_features)
+        return written
 
 
 def _that_fit(drawn: np.ndarray, n_segments_of_study: np.ndarray) -> np.ndarray:

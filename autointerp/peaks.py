@@ -59,6 +59,17 @@ class Peaks:
         span = slice(int(self._once_offsets[feature]), int(self._once_offsets[feature + 1]))
         return self._once_unit[span], self._once_peak[span]
 
+    def entries_per_feature(self) -> np.ndarray:
+        """(F,) int64: activations put aside of each feature."""
+        sums = np.concatenate([[0], np.cumsum(self._count, dtype=np.int64)])
+        return sums[self._offsets[1:]] - sums[self._offsets[:-1]]
+
+    def all_segments(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Feature, unit, first entry, number of entries of every segment of the features ``first`` … ``last`` − 1."""
+        span = slice(int(self._offsets[first]), int(self._offsets[last]))
+        feature = np.repeat(np.arange(first, last), np.diff(self._offsets[first : last + 1]))
+        return feature, self._unit[span], self._start[span], self._count[span]
+
     def segments(self, feature: int, unit_c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What a feature does in c units: which of them, first entry and number of entries, one row a segment."""
         first, last = int(self._offsets[feature]), int(self._offsets[feature + 1])

@@ -10,12 +10,13 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-#: Version of the four tables, stored in each file's metadata under ``interp.feature_table``.
+#: Version of the tables, stored in each file's metadata under ``interp.feature_table``.
 VERSION = "1"
 VERSION_KEY = b"interp.feature_table"
 
 FEATURES_FILE = "features.parquet"
 CONTEXTS_FILE = "contexts.parquet"
+STUDY_ACTIVATIONS_FILE = "study_activations.parquet"
 EXPLANATIONS_FILE = "explanations.parquet"
 SCORES_FILE = "scores.parquet"
 LLM_CALLS_FILE = "llm-calls.jsonl"
@@ -164,6 +165,19 @@ CONTEXTS = _schema(
     _field("findings", pa.list_(pa.string()), _FINDINGS, True),
 )
 
+STUDY_ACTIVATIONS = _schema(
+    _field("feature", pa.int32(), "feature that fires; the table is in the order of features"),
+    _field("study", pa.int32(), "number of the study, as in studies.parquet"),
+    _field("modality", pa.string(), "image or text"),
+    _field("role", pa.string(), "token role: image, report, …"),
+    _field("image", pa.string(), "image name; null for text", True),
+    _field("sentence", pa.string(), "the sentence; null for images", True),
+    _field("activation", pa.float32(), "largest activation in this image or sentence"),
+    _field("n_tokens", pa.int32(), "tokens of it on which the feature fires"),
+    _field("patches", pa.list_(pa.int32()), "its strongest patches (row · columns + column); null for text", True),
+    _field("weights", pa.list_(pa.uint8()), "activation of each of `patches`, 255 at the largest; null for text", True),
+)
+
 EXPLANATIONS = _schema(
     _field("feature", pa.int32(), "feature that is explained"),
     _field("explainer", pa.string(), "contrast, llm, vision, steer, or the name given to an imported file"),
@@ -224,6 +238,7 @@ LATER: dict[str, tuple[str, ...]] = {
 TABLES: dict[str, pa.Schema] = {
     FEATURES_FILE: FEATURES,
     CONTEXTS_FILE: CONTEXTS,
+    STUDY_ACTIVATIONS_FILE: STUDY_ACTIVATIONS,
     EXPLANATIONS_FILE: EXPLANATIONS,
     SCORES_FILE: SCORES,
 }

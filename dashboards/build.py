@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from dashboards.pictures import Pictures
 from dashboards.privacy import Shown
 from dashboards.steering_page import SteeringRecords, steering_summary
 from dashboards.study_page import choose_studies, real_note, study_content, study_list, top_features
+from radiology.errors import InputError
 
 FEATURES_PER_BLOCK = 32
 STUDIES_PER_BLOCK = 64
@@ -72,13 +73,21 @@ class PageBuilder:
     Args:
         run_dir, sae_name: the run and which of its autoencoders.
         with_credentialed_data: show studies of any terms.
-        max_features: at most this many features.
+        max_features: pages of at most this many features; the list has all.
+        features: pages of these features, instead of those with the best labels.
 
     Raises:
-        InputError: the directory is no run.
+        InputError: the directory is no run, or has no feature of such a number.
     """
 
-    def __init__(self, run_dir: Path, sae_name: str, with_credentialed_data: bool, max_features: int | None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        sae_name: str,
+        with_credentialed_data: bool,
+        max_features: int | None,
+        features: Sequence[int] | None = None,
+    ) -> None:
         self.run = run = RunData.open(run_dir, sae_name)
         self.shown = Shown(run.studies, with_credentialed_data)
         self._labels = Labels(run.explanations, run.scores, reasoning=self.shown.free_text)
@@ -91,6 +100,12 @@ class PageBuilder:
         }
         self._contexts = run.context_index
         self._ranked = _ranked(run.features, self._labels)
+        self._chosen = features is not None
+        if features is not None:
+            unknown = sorted(set(features) - set(self._ranked))
+            if unknown:
+                raise InputError(f"features: the run has no feature {unknown[0]}")
+            self._ranked = list(dict.fromkeys(int(one) for one in features))
         self.n_features = len(self._ranked) if max_features is None else min(max_features, len(self._ranked))
 
     def page(
@@ -188,15 +203,20 @@ class PageBuilder:
                 "mean_frontal": {"picture": mean[0], "n": mean[1]},
             },
             "missing": [one.to_json() for one in self.run.missing],
-            "features": feature_list(features, self._labels),
+            "features": feature_list(
+                pd.DataFrame() if self.run.features is None else self.run.features,
+                self._labels,
+                features["feature"].tolist() if len(features) else [],
+            ),
             "studies": study_list(frame.loc[studies]) if frame is not None else study_list(None),
         }
 
     def _notes(self, n_features: int, level: Level, unreadable: int) -> list[str]:
-        total = len(self._ranked)
+        total = _count(self.run.features)
+        which = "those asked for" if self._chosen else "those with the best-scored labels"
         notes = [f"At most {level.contexts} contexts a feature and kind; pictures at most {level.side} pixels a side."]
         if n_features < total:
-            notes.insert(0, f"{n_features} of {total} features are in this file: those with the best-scored labels.")
+            notes.insert(0, f"All {total} features are listed; {n_features} have a page in this file: {which}.")
         n = self.shown.n_withheld
         if n:
             notes.append(

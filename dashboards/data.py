@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from autointerp import schema as labels_schema
-from dashboards.tables import UnreadableError, read_frame, read_json
+from dashboards.tables import UnreadableError, check_table, read_frame, read_json
 from radiology.errors import InputError
 from steering import schema as steering_schema
 
 RUN_KIND = "interp-run"
+RUN_VERSION = 1
 IMAGE_NAMES = ("frontal", "lateral", "prior_frontal")
 SECTIONS = ("indication", "technique", "comparison", "prior_report")
 #: Terms under which studies may be shown in a file that leaves the machine.
@@ -82,6 +83,11 @@ class RunData:
             raise InputError(f"{run_dir / 'run.json'} {error}. Choose another --run.") from error
         if record is None or record.get("kind") != RUN_KIND:
             raise InputError(f"{run_dir} is not a run of interp (no run.json of its kind). Choose another --run.")
+        if record.get("version") != RUN_VERSION:
+            raise InputError(
+                f"{run_dir / 'run.json'} is of version {record.get('version')!r}, and this program reads version "
+                f"{RUN_VERSION}. Use the interp that wrote it, or make the run anew."
+            )
         names = sorted(path.name for path in (run_dir / "sae").glob("*") if path.is_dir())
         if names and sae_name not in names:
             raise InputError(f"{run_dir} has no SAE named {sae_name!r}; it has {', '.join(names)}. Choose with --sae.")
@@ -167,6 +173,14 @@ class RunData:
         """Contexts without their maps and tokens."""
         columns = ("context", "feature", "kind", "study", "image", "activation")
         return self._part("contexts", "The table of contexts", "index", lambda: read_frame(self.contexts_path, columns))
+
+    def has_table(self, name: str, where: str, what: str, verb: str = "index") -> bool:
+        """Whether a table of ``features/`` is there and can be asked; noted as missing otherwise. Nothing is loaded."""
+        later = labels_schema.LATER.get(name, ())
+        columns = [column for column in labels_schema.TABLES[name].names if column not in later]
+        version = (labels_schema.VERSION_KEY, labels_schema.VERSION)
+        path = self.sae_dir / labels_schema.FEATURES_FOLDER / name
+        return self._part(where, what, verb, lambda: check_table(path, columns, version)) is not None
 
     @cached_property
     def explanations(self) -> pd.DataFrame | None:

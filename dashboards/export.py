@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class ExportSummary:
     Attributes:
         path: the written file.
         bytes: its size.
-        features, features_total: features in the file and in the run.
+        features, features_total: features with a page in the file, and in the run; all are listed.
         studies, studies_total: studies in the file and in the run.
         withheld_studies: studies left out because they are credentialed (or of unknown terms).
         missing: what the run does not hold yet, in words.
@@ -50,6 +50,7 @@ def export_html(
     sae_name: str = "main",
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_features: int | None = None,
+    features: Sequence[int] | None = None,
     with_credentialed_data: bool = False,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -63,18 +64,19 @@ def export_html(
         out: the HTML file; replaced in one step.
         sae_name: which autoencoder of the run.
         max_bytes: upper bound of the file's size.
-        max_features: show at most this many features, those with the best labels first.
+        max_features: pages of at most this many features, those with the best labels first; the list has all.
+        features: pages of these features instead.
         with_credentialed_data: show text and pictures of credentialed studies. Such a file must not be passed on.
         progress: called with (features done, features in all), anew for each attempt at a size.
 
     Raises:
-        InputError: no run, a bound that no page can keep, or a folder that is not there.
+        InputError: no run, no such feature, a bound that no page can keep, or a folder that is not there.
     """
     if max_features is not None and max_features < 1:
         raise InputError(f"max_features: {max_features} must be at least 1")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no folder; make it first, or choose another file for the dashboard")
-    builder = PageBuilder(run_dir, sae_name, with_credentialed_data, max_features)
+    builder = PageBuilder(run_dir, sae_name, with_credentialed_data, max_features, features)
     page = smallest_fitting(builder, max_bytes, progress)
     data = page.html.encode("utf-8")
     _write(out, data)

@@ -22,12 +22,17 @@ _CONTEXT_COLUMNS = [
 
 _LIST_COLUMNS = (
     "id", "label", "polarity", "concept", "modality", "group", "rate", "score", "score_low", "score_high",
-    "shuffled", "search",
+    "shuffled", "search", "page",
 )  # fmt: skip
 
 
-def feature_list(features: pd.DataFrame, labels: Labels) -> dict[str, list[Any]]:
-    """The list of all features, one list a column, in the order of ``features``."""
+def feature_list(features: pd.DataFrame, labels: Labels, paged: Sequence[int]) -> dict[str, list[Any]]:
+    """The list of all features, one list a column, in the order of ``features``.
+
+    Args:
+        paged: features that have a page, in the order of the pages; ``page`` is the place among them, None for others.
+    """
+    place = {int(feature): at for at, feature in enumerate(paged)}
     columns: dict[str, list[Any]] = {name: [] for name in _LIST_COLUMNS}
     for row in features.itertuples():
         label = labels.of(int(row.feature)) or {}
@@ -46,6 +51,7 @@ def feature_list(features: pd.DataFrame, labels: Labels) -> dict[str, list[Any]]
             "score_low": score.get("auc_low"),
             "score_high": score.get("auc_high"),
             "shuffled": score.get("base_auc"),
+            "page": place.get(int(row.feature)),
             "search": " ".join(str(word) for word in words if word).lower().replace("_", " "),
         }
         for name, value in values.items():

@@ -72,29 +72,37 @@ def study_content(
     run: RunData, row: Mapping[str, Any], images: Sequence[str], top: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Content of one study's page."""
-    real = row["terms"] != "phantom"
-    source = _text(row["report_source"])
     return {
         "id": row["study_id"],
         "patient": row["patient_id"],
         "source": _text(row["source"]) or row["terms"],
         "terms": row["terms"],
         "split": _text(row["split"]),
-        "banner": (_OUT_OF_WORLD if run.model_is_phantom else _REAL) if real else None,
+        "banner": real_banner(run, row),
         "labels": _labels(row["labels"]),
         "texts": {name: _text(row[name]) for name in (*SECTIONS, "report")},
-        "report_by": _report_by(source, real),
+        "report_by": report_by(row),
         "images": list(images),
         "top": top,
     }
 
 
-def _report_by(source: str | None, real: bool) -> str:
+def real_banner(run: RunData, row: Mapping[str, Any]) -> str | None:
+    """What stands above a study of a real patient; None for a phantom."""
+    if row["terms"] == "phantom":
+        return None
+    return _OUT_OF_WORLD if run.model_is_phantom else _REAL
+
+
+def report_by(row: Mapping[str, Any]) -> str:
+    """Who wrote the report of a study; "" if that is not known."""
+    source = _text(row["report_source"])
     if source is None:
         return ""
     if source.startswith(("gener", "model")):
         return "Machine-written: the model wrote this report."
-    return f"Report of the {'source' if real else 'phantom'} ({source}), read by the model as it stands."
+    whose = "phantom" if row["terms"] == "phantom" else "source"
+    return f"Report of the {whose} ({source}), read by the model as it stands."
 
 
 def top_features(blocks: Iterable[list[dict[str, Any]]]) -> dict[int, list[dict[str, Any]]]:

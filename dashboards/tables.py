@@ -38,6 +38,32 @@ def read_table(path: Path, columns: Sequence[str], filters: list[Any] | None = N
         raise UnreadableError(f"is damaged ({type(error).__name__})") from error
 
 
+def check_table(path: Path, columns: Sequence[str], version: tuple[bytes, str] | None = None) -> bool | None:
+    """True if a Parquet file can be used, None where there is no such file; of its content only the footer is read.
+
+    Args:
+        columns: needed columns.
+        version: key in the file's metadata, and the value that it must have.
+
+    Raises:
+        UnreadableError: damaged, of another version, or a needed column is missing.
+    """
+    if not path.is_file():
+        return None
+    try:
+        there = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableError(f"is damaged ({type(error).__name__})") from error
+    if version is not None:
+        found = (there.metadata or {}).get(version[0], version[1].encode()).decode(errors="replace")
+        if found != version[1]:
+            raise UnreadableError(f"is of version {found}, and this program reads version {version[1]}")
+    lacking = [name for name in columns if name not in there.names]
+    if lacking:
+        raise UnreadableError(f"lacks the columns {', '.join(lacking)}")
+    return True
+
+
 def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
     """:func:`read_table` as a frame."""
     table = read_table(path, columns)

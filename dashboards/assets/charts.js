@@ -85,3 +85,34 @@ function heatTable(label, columns, rows, cells) {
     rows.map((name, i) => [words(name), ...cells[i].map(shaded)]),
   );
 }
+
+const KEY_DASHES = { dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
+
+/** What the lines of a figure stand for, as a list that wraps on narrow screens. */
+function figureKey(content) {
+  const lines = content.data.filter((trace) => trace.showlegend !== false && trace.line);
+  return h(
+    "ul",
+    { class: "key" },
+    lines.map((trace) =>
+      h(
+        "li",
+        {},
+        svg(
+          "svg",
+          { width: 26, height: 8, "aria-hidden": "true" },
+          svg("line", {
+            x1: 0,
+            x2: 26,
+            y1: 4,
+            y2: 4,
+            stroke: trace.line.color,
+            "stroke-width": trace.line.width,
+            "stroke-dasharray": KEY_DASHES[trace.line.dash],
+          }),
+        ),
+        trace.name,
+      ),
+    ),
+  );
+}

@@ -1,7 +1,6 @@
 // The large figures: plotly, opened from its compressed copy in this file when the first figure is drawn.
 
 let plotlyReady = null;
-const KEY_DASHES = { dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
 
 function plotly() {
   plotlyReady ??= inflate(blockText("plotly")).then((code) => {
@@ -48,35 +47,6 @@ function figure(content, label) {
     await library.react(place, content.data, themed(content.layout), { displayModeBar: false, responsive: true });
   };
   return place;
-}
-
-/** What the lines of a figure stand for, as a list that wraps on narrow screens. */
-function figureKey(content) {
-  const lines = content.data.filter((trace) => trace.showlegend !== false && trace.line);
-  return h(
-    "ul",
-    { class: "key" },
-    lines.map((trace) =>
-      h(
-        "li",
-        {},
-        svg(
-          "svg",
-          { width: 26, height: 8, "aria-hidden": "true" },
-          svg("line", {
-            x1: 0,
-            x2: 26,
-            y1: 4,
-            y2: 4,
-            stroke: trace.line.color,
-            "stroke-width": trace.line.width,
-            "stroke-dasharray": KEY_DASHES[trace.line.dash],
-          }),
-        ),
-        trace.name,
-      ),
-    ),
-  );
 }
 
 /** Draws what has been put on the page since, and draws anew what is there (after a change of theme). */

@@ -35,6 +35,10 @@ function capital(text) {
   return text ? text[0].toUpperCase() + text.slice(1) : "";
 }
 
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}
+
 const POLARITY_SIGNS = { present: "+", absent: "−", uncertain: "?", changed: "Δ", none: "·" };
 
 /** A sign and a word, so that colour is never the only carrier; nothing where a label has no polarity. */

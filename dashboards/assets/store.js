@@ -8,10 +8,6 @@ function blockText(id) {
   return element.textContent;
 }
 
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-}
-
 async function inflate(base64) {
   if (typeof DecompressionStream === "undefined") {
     throw new Error(

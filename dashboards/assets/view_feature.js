@@ -132,6 +132,20 @@ function featureHead(index, feature, row) {
   );
 }
 
+/** A feature that is listed and has no page in this file. */
+function unpaged(index, id, row) {
+  const command = `interp dashboard --run ${index.run.path}`;
+  const why = ["The file lists this feature and has no page of it, to stay small. All pages: ", h("code", {}, command)];
+  return h(
+    "div",
+    { class: "stack" },
+    h("p", { class: "eyebrow" }, link("#features", "Features"), ` / #${id}`),
+    h("h1", {}, index.features.label[row] ?? "No label yet"),
+    h("div", { class: "chips" }, polarityChip(index.features.polarity[row])),
+    paragraph(why),
+  );
+}
+
 async function featureView(index, id) {
   const row = index.features.id.findIndex((one) => String(one) === id);
   if (row < 0) {
@@ -139,7 +153,9 @@ async function featureView(index, id) {
     const other = [`This file has no feature ${id}. `, link("#features", "See all features.")];
     return h("div", { class: "stack" }, h("h1", {}, `Feature ${id}`), missing.length ? missing : paragraph(other));
   }
-  const feature = await featureAt(index, row);
+  const page = index.features.page[row];
+  if (page === null) return unpaged(index, id, row);
+  const feature = await featureAt(index, page);
   document.title = `#${id} ${feature.label ?? ""} · interp`;
   const side = [
     activityPanel(index, feature),

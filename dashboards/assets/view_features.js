@@ -130,8 +130,8 @@ function featuresView(index, _, query) {
   const rows = virtualList((i, top) => featureRow(features, i, top));
   const status = h("p", { class: "muted small", role: "status" });
   const head = h("div", {});
-  const cut = index.page.features_total > features.id.length;
-  const rest = cut ? ` in this file; the run has ${count(index.page.features_total)}` : "";
+  const pages = features.page.filter((page) => page !== null).length;
+  const rest = pages < features.id.length ? `; ${count(pages)} have a page in this file` : "";
   const refresh = () => {
     const selected = selectFeatures(features, state);
     keepInAddress("features", state);

@@ -63,7 +63,12 @@ def index(run: Run, config: IndexConfig, work: Work, *, ranks: Ranks | None = No
         [folder / "features.parquet", folder / "contexts.parquet"],
         lead,
         after=["cache", f"train-sae:{config.name}"],
-        also=[folder / _UNFINISHED, run.labels_dir(config.name), run.sae_dir(config.name) / "steering"],
+        also=[
+            folder / "study_activations.parquet",
+            folder / _UNFINISHED,
+            run.labels_dir(config.name),
+            run.sae_dir(config.name) / "steering",
+        ],
     )
     if result.skipped:
         ranks.from_first(False)

@@ -108,16 +108,23 @@ def test_the_bound_is_kept_by_showing_less(make_run: Callable[..., Path], tmp_pa
     assert not (tmp_path / "none.html").exists()
 
 
-def test_the_best_labelled_features_are_kept(
+def test_all_features_are_listed_and_the_best_labelled_or_chosen_ones_have_pages(
     run_dir: Path, tmp_path: Path, block: Block, whole: tuple[str, Any]
 ) -> None:
     out = tmp_path / "few.html"
     summary = export_html(run_dir, out, max_features=4)
     table, kept = block(whole[0], "index")["features"], block(out.read_text(), "index")["features"]
     best = sorted(range(11), key=lambda row: -table["score"][row])[:4]
-    assert kept["id"] == sorted(best)
+    assert kept["id"] == table["id"]
+    assert [row for row, page in enumerate(kept["page"]) if page is not None] == sorted(best)
+    assert [feature["id"] for feature in block(out.read_text(), "features-0")] == sorted(best)
     assert (summary.features, summary.features_total) == (4, 12)
-    assert "4 of 12 features" in summary.notes[0]
+    assert "12 features are listed; 4 have a page" in summary.notes[0]
+    chosen = export_html(run_dir, out, features=(7, 2))
+    assert [feature["id"] for feature in block(out.read_text(), "features-0")] == [2, 7]
+    assert "asked for" in chosen.notes[0]
+    with pytest.raises(InputError, match="no feature 99"):
+        export_html(run_dir, out, features=(99,))
     with pytest.raises(InputError, match="max_features"):
         export_html(run_dir, out, max_features=0)
 

@@ -68,13 +68,14 @@ def run(run_dir: Path) -> RunData:
 
 def test_the_list_holds_every_feature_with_what_it_is_searched_by(run: RunData) -> None:
     assert run.features is not None
-    listed = feature_list(run.features, Labels(run.explanations, run.scores, reasoning=True))
+    listed = feature_list(run.features, Labels(run.explanations, run.scores, reasoning=True), [3])
     n = len(run.features)
     assert {len(column) for column in listed.values()} == {n}
     assert listed["id"] == list(range(n))
     assert all("fluid" in text for text in listed["search"])
     assert listed["label"][-1] is None
     assert listed["group"][0] == 1
+    assert listed["page"] == [0 if feature == 3 else None for feature in range(n)]
 
 
 def test_a_page_holds_the_chosen_contexts_and_the_maps_on_their_grid(run: RunData) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dashboards import plots
 from dashboards.data import RunData
 from dashboards.encoding import compact
+from radiology.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,42 @@ def test_figures_are_plain_json(run: RunData) -> None:
     figure = plots.content(plots.causal_map(run.causal_map, "key"))
     assert "template" not in figure["layout"]
     json.dumps(compact(figure), allow_nan=False)
+
+
+def test_every_panel_has_a_figure_that_shows_its_values_and_can_be_saved(tmp_path: Path) -> None:
+    counts = pd.DataFrame([[3, 0], [1, 2]], index=["pacemaker", "<b>"], columns=["present", "absent"])
+    score = pd.DataFrame(
+        [{"negative_kind": "hard_negative", "auc": 0.8, "auc_low": 0.7, "auc_high": 0.9, "baseline_auc": 0.5}]
+    )
+    points = pd.DataFrame(
+        {"x": [0.0, 1.0], "y": [0.0, 1.0], "feature": [4, 7], "label": ["a", None], "concept": ["pacemaker", None]}
+    )
+    curve = pd.DataFrame({"fpr": [0.0, 0.2, 1.0], "tpr": [0.0, 0.9, 1.0]})
+    side = pd.DataFrame([{"finding": "pacemaker", "rate": 0.1, "low": 0.0, "high": 0.2, "random_rate_high": 0.05}])
+    along = pd.DataFrame(
+        [{"study": s, "finding": "pacemaker", "status": t} for s, t in (("b", "absent"), ("a", "present"))]
+    )
+    figures = {
+        "coverage": plots.coverage(counts), "map": plots.feature_map(points), "scores": plots.scores(score),
+        "histogram": plots.histogram([0.1, 0.2, 0.4], [5, 3]),
+        "roles": plots.role_shares({"image": 0.9, "report": 0.1}),
+        "tokens": plots.tokens([(" fluid", 1.5)], [(" clear", -1.0)]), "patch": plots.patch_map(np.eye(3), b"\x89PNG"),
+        "roc": plots.roc(curve, pd.DataFrame([{"name": "Youden", "fpr": 0.2, "tpr": 0.9}])),
+        "side": plots.side_effects(side), "time": plots.timeline(along),
+    }  # fmt: skip
+    for name, figure in figures.items():
+        assert compact(plots.content(figure))["data"], name
+    text = figures["coverage"].data[0].text
+    assert [list(row) for row in text] == [["3", "·"], ["1", "2"]]
+    assert "<b>" not in str(figures["coverage"].data[0].y)
+    assert figures["histogram"].data[0].y == (5, 3)
+    assert figures["scores"].data[1].x == (0.8,)
+    assert list(figures["patch"].data[0].z[0]) == [1.0, None, None]
+    assert list(figures["time"].layout.xaxis.categoryarray) == ["b", "a"], "in the order given, not of the alphabet"
+    page = plots.save(figures["roc"], tmp_path / "roc.html").read_text()
+    assert "Youden" in page
+    with pytest.raises(InputError, match=r"\.html"):
+        plots.save(figures["roc"], tmp_path / "roc.docx")
+    if importlib.util.find_spec("kaleido") is None:
+        with pytest.raises(InputError, match="kaleido"):
+            plots.save(figures["roc"], tmp_path / "roc.svg")

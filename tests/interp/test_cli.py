@@ -154,5 +154,5 @@ def test_ctrl_c_is_how_serving_ends(
     def stopped(run: Path, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dashboards.serve.serve", stopped)
+    monkeypatch.setattr("dashboards.app.server.serve", stopped)
     assert run_cli(capsys, "dashboard", "--run", str(tmp_path)) == (0, "", "")

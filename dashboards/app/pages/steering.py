@@ -1,0 +1,144 @@
+"""Steering: what experiments came to, beside their controls, and a live panel where it is switched on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dash import dcc, html
+
+from dashboards.app import parts
+from dashboards.app.live import KINDS, MAX_STRENGTH
+from dashboards.app.parts import count, number, panel, percent, words
+from dashboards.app.steering_parts import condition_rows, experiment_of, record_block
+from dashboards.app.verdicts import verdict_of
+from dashboards.app.view import RunView
+
+if TYPE_CHECKING:
+    from dashboards.app.routing import Context
+
+_EFFECTS = (
+    ("control", "arm", ""), ("draw", "draw", "num"), ("strength", "strength", "num"), ("n", "n", "num"),
+    ("on_target", "on target", "num"), ("off_target", "off target", "num"), ("parse_failures", "unreadable", "num"),
+    ("repetition", "repetition", "num"), ("p_adjusted", "p adjusted", "num"),
+)  # fmt: skip
+#: Measures that newer experiments have besides; shown where there are any.
+_LATER = (("clean", "clean"), ("excess", "beyond random"), ("radfact_f1", "RadFact F1"), ("lunguage_f1", "LUNGUAGE F1"))
+
+
+def page(context: Context, rest: str) -> Any:
+    """All conditions with their verdicts, and one of them in full."""
+    view = context.view
+    records = view.steering.records
+    asked = context.query.get("record", "0")
+    at = int(asked) if asked.isdigit() and int(asked) < len(records) else 0
+    blocks: list[Any] = [
+        parts.page_head("Run " + view.run["name"], "Steering", parts.small("Reports are machine-written."))
+    ]
+    blocks += parts.missing_cards(view.missing("steering"))
+    if records:
+        blocks.append(_verdicts(view, at))
+        blocks.append(panel("The condition in full", record_block(view, records[at])))
+        blocks.append(_effects(view, records[at]))
+    blocks.append(_live(context))
+    return html.Div(blocks, className="stack")
+
+
+def _verdicts(view: RunView, chosen: int) -> html.Section:
+    rows = []
+    for at, record in enumerate(view.steering.records):
+        own = condition_rows(view, record["experiment"], record["condition"])
+        verdict, _ = verdict_of(record["condition"], own, view.verdicts.get(record["experiment"]))
+        best = own.assign(net=own["on_target"] - own["off_target"]).sort_values("net").iloc[-1]
+        name = f"{words(record['experiment'])}: {words(record['condition'])}"
+        shown = html.Strong(name) if at == chosen else parts.link(f"/steering?record={at}", name)
+        features = [part for one in record["features"][:6] for part in (parts.feature_link(one), " ")]
+        rows.append(
+            [
+                shown,
+                f"{words(record['key'])} → {record['goal']}",
+                html.Span(features),
+                verdict,
+                number(best["strength"], 1),
+                percent(best["on_target"]),
+                percent(best["random_on_target_high"]),
+                percent(best["off_target"]),
+                count(best["n"]),
+            ]
+        )
+    heads = ["condition", "goal", "features", "verdict", ("best strength", "num"), ("on target", "num"),
+             ("highest random", "num"), ("off target", "num"), ("n", "num")]  # fmt: skip
+    return panel("Experiments", parts.table("Conditions and verdicts", heads, rows))
+
+
+def _effects(view: RunView, record: dict[str, Any]) -> html.Section:
+    found = experiment_of(view, record["experiment"])
+    assert found is not None
+    assert found.effects is not None
+    effects = found.effects
+    own = effects[(effects["condition"] == record["condition"]) | (effects["control"] == "prompt_only")]
+    columns = list(_EFFECTS)
+    columns += [(name, head, "num") for name, head in _LATER if name in own.columns and own[name].notna().any()]
+    rows = [[_cell(name, row[name], row) for name, _, _ in columns] for row in own.to_dict("records")]
+    return panel("Effects of every arm", parts.table("Effects", [(head, kind) for _, head, kind in columns], rows))
+
+
+def _cell(name: str, value: Any, row: dict[str, Any]) -> str:
+    if name == "control":
+        return "steered" if value == "none" else words(value)
+    if name in ("draw", "n"):
+        return count(value)
+    if name in ("on_target", "off_target", "clean", "excess"):
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        return percent(value) + (f" ({percent(low)} to {percent(high)})" if low is not None and low == low else "")
+    if name == "parse_failures":
+        return percent(value)
+    return number(value, 3 if name == "p_adjusted" else 2 if name != "strength" else 1)
+
+
+def _live(context: Context) -> html.Section:
+    title = "Steer now"
+    view = context.view
+    if not context.live:
+        return panel(
+            title,
+            parts.muted("Off. Start the dashboard with ", html.Code("--live"), " to steer the run’s model from here."),
+        )
+    if "studies" not in view.tables.there or view.list is None:
+        return panel(title, *parts.missing_cards(view.missing("studies", "features")))
+    studies = view.tables.ask("SELECT study_id FROM studies ORDER BY study LIMIT 200")
+    fields: list[dict[str, Any]] = [
+        {
+            "name": "study",
+            "label": "Study",
+            "type": "text",
+            "value": studies[0]["study_id"] if studies else "",
+            "list": [row["study_id"] for row in studies],
+        },
+        {
+            "name": "feature",
+            "label": "Feature",
+            "type": "number",
+            "value": context.query.get("feature", "0"),
+            "min": 0,
+            "step": 1,
+        },
+        {"name": "kind", "label": "Kind", "type": "select", "value": "add", "options": [[one, one] for one in KINDS]},
+        {
+            "name": "strength",
+            "label": "Strength (× largest activation)",
+            "type": "number",
+            "value": "2",
+            "min": -MAX_STRENGTH,
+            "max": MAX_STRENGTH,
+            "step": 0.5,
+        },
+    ]
+    return panel(
+        title,
+        parts.small(
+            "One report with the run’s own model, on this machine: seconds with the phantom, minutes with a large one."
+        ),
+        parts.form(fields, store="live-ask", send="Steer"),
+        dcc.Store(id="live-ask"),
+        html.Div(id="live-result", className="stack", role="status"),
+    )
