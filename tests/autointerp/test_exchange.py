@@ -105,7 +105,7 @@ def test_imported_labels_stand_beside_others_and_can_be_scored(run: Path, tmp_pa
     import_explanations(run, "main", path, "theirs")
     assert set(read_frame(labels_folder(run, "main") / EXPLANATIONS_FILE)["explainer"]) == {"contrast", "theirs"}
     scores = score_features(run, "main", explainer="theirs").set_index(["feature", "negative_kind"])
-    assert scores.loc[(0, "hard_negative"), "balanced_accuracy"] < 0.2  # it fires on "no pleural effusion"
+    assert scores.loc[(0, "hard_negative"), "balanced_accuracy"] < 0.25  # it fires on "no pleural effusion"
     assert scores.loc[(1, "hard_negative"), "balanced_accuracy"] == 1
 
 
