@@ -17,7 +17,7 @@ from autointerp import index as index_module
 from autointerp import streaming
 from autointerp.files import features_folder, read_frame
 from autointerp.index import UNFINISHED, IndexSummary, index_features
-from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE
+from autointerp.schema import CONTEXTS_FILE, FEATURES_FILE, STUDY_ACTIVATIONS_FILE
 
 
 class Threads:
@@ -50,8 +50,11 @@ def index(hand_run, out: Path, **options: Any) -> IndexSummary | None:
     )
 
 
+TABLES = [CONTEXTS_FILE, FEATURES_FILE, STUDY_ACTIVATIONS_FILE]
+
+
 def same_tables(one: Path, other: Path) -> None:
-    for name in (FEATURES_FILE, CONTEXTS_FILE):
+    for name in TABLES:
         pd.testing.assert_frame_equal(read_frame(one / name), read_frame(other / name), check_exact=True)
 
 
@@ -88,7 +91,7 @@ class Counting(torch.nn.Module):
 def test_the_cut_into_parts_changes_nothing(hand_run, whole: Path, tmp_path: Path) -> None:
     index(hand_run, tmp_path)
     same_tables(tmp_path, whole)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CONTEXTS_FILE, FEATURES_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == TABLES
 
 
 def test_several_processes_make_the_tables_of_one(hand_run, whole: Path, tmp_path: Path) -> None:
