@@ -295,16 +295,20 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     for (way, goal), of_way in rows.groupby(["way", "goal"], sort=False):
         inside = (of_way["off_target"] <= MAX_OFF_TARGET) & (of_way["parse_failures"] <= MAX_PARSE_FAILURES)
         reached = inside & (of_way["hit"] >= AIM)
-        random = np.array([value for values in of_way["random_hit"] for value in values])
-        group = np.array([value for values in of_way["group_hit"] for value in values])
+        random, group = (_spread(of_way[name]) for name in ("random_hit", "group_hit"))
         out.append(
             {"way": way, "goal": goal, "factors": len(of_way), "on_target": of_way["hit"].mean()}
             | {"clean": of_way["clean"].mean(), "off_target": of_way["off_target"].mean()}
             | {"parse_failures": of_way["parse_failures"].mean(), "reach_aim": int(reached.sum())}
-            | {"random": random.mean() if len(random) else np.nan, "random_max": random.max(initial=np.nan)}
-            | {"random_group": group.mean() if len(group) else np.nan, "random_group_max": group.max(initial=np.nan)}
+            | {"random": random[0], "random_max": random[1], "random_group": group[0], "random_group_max": group[1]}
         )
     return pd.DataFrame(out)
+
+
+def _spread(draws: pd.Series) -> tuple[float, float]:
+    """Mean and largest share over factors and draws; NaN where the control did not run."""
+    values = [value for of_factor in draws for value in of_factor]
+    return (float(np.mean(values)), max(values)) if values else (np.nan, np.nan)
 
 
 def main(description: str) -> None:
