@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 #: Controls of an experiment in its summary; of the random directions the one that moved most.
 _CONTROLS = ("random_on_target_max", "wrong_sign_on_target", "equal_rate_on_target")
+#: Verdicts as short as a column allows; the reasons stand below the table of ``interp steer``.
+_SHORT = {
+    "steers": "steers",
+    "steers with side effects": "side effects",
+    "no better than random": "as random",
+    "breaks the text": "breaks text",
+    "too few studies to say": "too few",
+}
 _OLD_CAPTION = "conditions without a verdict: the better of the strengths tried, on these same studies. "
 
 
@@ -39,17 +47,16 @@ def steering_table(summaries: Iterable[Mapping[str, Any]]) -> Table:
             shown = verdicts.get(best["condition"])
             old = old or shown is None
             rows.append(_row(summary, best, shown))
-    columns = ["steered to say", "with", "×", "on target", "clean", "random", "off", "garbled", "n", "verdict"]
+    columns = ["steered to say", "with", "×", "on target", "clean", "random", "off target", "n", "verdict"]
     caption = (
         "×: of the features' own mean map, chosen on one half of the patients; figures of the other half. clean: on "
         "target, readable and no other finding changed. random: mean (highest) of random directions of equal shape and "
-        "length. off: share of other findings that changed. " + (_OLD_CAPTION if old else "")
+        "length. off target: share of other findings that changed. " + (_OLD_CAPTION if old else "")
     )
     made = table("Steering: share of reports that now say so, beside random directions", columns, rows, caption.strip())
     made.columns[1].justify = made.columns[-1].justify = "left"
     for place, column in enumerate(made.columns):
-        column.no_wrap = place not in (1, len(columns) - 1)
-    made.columns[-1].min_width = 13
+        column.no_wrap = place != 1
     return made
 
 
@@ -67,9 +74,8 @@ def _row(summary: Mapping[str, Any], best: Mapping[str, Any], verdict: Mapping[s
         number(of.get("clean"), 2),
         random,
         number(of["off_target"], 3),
-        number(of["parse_failures"], 2),
         str(of["n"]),
-        str(of.get("verdict") or NOTHING),
+        _SHORT.get(str(of.get("verdict")), NOTHING),
     )
 
 
