@@ -19,12 +19,19 @@ if the mean activation of its best feature tells it apart with AUROC ≥ .9 on t
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
-# This file is called like the package that it measures, so its own folder must not come first in the search.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from benchmarks.steering_methods import main  # noqa: E402
+# This file is called like the package that it measures, and Python searches the folder of a script first. So the
+# folder gives way to its parent; where another benchmark imports `steering` and finds this file, it gets the package.
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != _HERE] + [str(_HERE)]
+sys.path.insert(0, str(_HERE.parent))
 
 if __name__ == "__main__":
+    from benchmarks.steering_methods import main
+
     main(str(__doc__).split("\n", 1)[0])
+else:
+    del sys.modules[__name__]
+    sys.modules[__name__] = import_module(__name__)

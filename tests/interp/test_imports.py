@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,9 @@ def test_imports_only_go_down(room: str) -> None:
 
 def test_there_are_files_to_check() -> None:
     assert all(list((ROOT / room).rglob("*.py")) for room in MAY_IMPORT)
+
+
+def test_a_benchmark_that_is_called_like_a_package_does_not_hide_it() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import steering; print(steering.Add(1.0))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Add("), done.stderr
