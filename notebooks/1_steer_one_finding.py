@@ -90,6 +90,7 @@ applied.proof
 change = radiology.compare(before[0].text, after[0].text)
 print("before:", before[0].text)
 print("after: ", after[0].text)
+print("flipped:", [f"{pair.before.concept}: {pair.before.status} → {pair.after.status}" for pair in change.flipped])
 print("added:  ", [found.concept for found in change.added])
 print("removed:", [found.concept for found in change.removed])
 

@@ -16,9 +16,10 @@
 # %% [markdown]
 # # A finding over time
 #
-# With an earlier picture a report says whether a finding is new, unchanged or gone. That takes a comparison of
-# two images. Pushed on the present image only, a finding should come as *new*; pushed on both, as *unchanged*;
-# pushed on the earlier one only, as *resolved*. Phantoms only; research use only.
+# With an earlier picture a report says whether a finding is new, unchanged or gone. That takes a comparison of two
+# images. One would expect a finding that is pushed on the present image only to come as *new*, on both as *unchanged*,
+# and on the earlier one only as *resolved*. Look whether it does: on the demo's run the first holds, the second does
+# not, and the third does in some reports only. Phantoms only; research use only.
 
 # %%
 import os
