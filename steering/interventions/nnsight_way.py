@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from activations.hooks import is_image_site
@@ -23,7 +24,7 @@ from steering.interventions.autoencoders import Autoencoders
 from steering.interventions.changes import SiteChange
 from steering.interventions.check import check_spec
 from steering.interventions.kinds import Kind
-from steering.interventions.running import following
+from steering.interventions.running import following, wrapped
 from steering.interventions.spec import SteeringSpec
 
 if TYPE_CHECKING:
@@ -69,17 +70,9 @@ _OPTIONS = ("site", "tokens", "maps", "max_activations", "gate", "schedule")
 @contextmanager
 def _traced(model: TransformerReportModel, view: Envoy, sites: Sequence[_Site]) -> Iterator[None]:
     """Inside the block, the model's methods run in a trace of ``view`` that changes the sites."""
-    before = {name: vars(model).get(name) for name in ("generate", "forward")}
-    for name in before:
-        setattr(model, name, _in_trace(getattr(model, name), view, sites, steps=name == "generate"))
-    try:
+    generate, forward = (partial(_in_trace, view=view, sites=sites, steps=steps) for steps in (True, False))
+    with wrapped(model, {"generate": generate, "forward": forward}):
         yield
-    finally:
-        for name, method in before.items():
-            if method is None:
-                delattr(model, name)
-            else:
-                setattr(model, name, method)
 
 
 def _in_trace(method: Callable[..., Any], view: Envoy, sites: Sequence[_Site], *, steps: bool) -> Callable[..., Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from activations.models.base import Generation, ModelInputs, ReportModel
 
 _FOLLOWED = ("generate", "forward")
+
+Method = Callable[..., Any]
 
 
 class Follower(Protocol):
@@ -29,10 +31,17 @@ def following(model: ReportModel, follower: Follower) -> Iterator[None]:
 
     A ``forward`` that ``generate`` makes by itself belongs to the running batch and is not announced.
     """
-    before = {name: model.__dict__.get(name) for name in _FOLLOWED}
     announced = _Announced(follower)
-    for name in _FOLLOWED:
-        setattr(model, name, announced.around(getattr(model, name)))
+    with wrapped(model, dict.fromkeys(_FOLLOWED, announced.around)):
+        yield
+
+
+@contextmanager
+def wrapped(model: ReportModel, around: Mapping[str, Callable[[Method], Method]]) -> Iterator[None]:
+    """Inside the block, each named method of ``model`` is what ``around`` makes of it; always put back after."""
+    before = {name: model.__dict__.get(name) for name in around}
+    for name, wrap in around.items():
+        setattr(model, name, wrap(getattr(model, name)))
     try:
         yield
     finally:
