@@ -112,6 +112,16 @@ def _label(view: Any, row: dict[str, Any], labels: list[dict[str, Any]], scores:
     )
 
 
+#: What a label is told from; kinds of hard negatives as ``interp score`` prints them.
+_AGAINST = {
+    "hard_negative": "hard negatives",
+    "other_polarity": "same finding, other polarity",
+    "nearest_text": "nearest text",
+    "co_firing": "same features firing",
+    "random_negative": "random negatives",
+}
+
+
 def _score_table(scores: list[dict[str, Any]]) -> html.Div:
     """Every score of the label; columns that no score fills are left out."""
     flipped, adjusted = (any(one[name] is not None for one in scores) for name in ("flipped_auc", "q"))
@@ -128,7 +138,7 @@ def _score_table(scores: list[dict[str, Any]]) -> html.Div:
 
 
 def _score_cells(one: dict[str, Any], flipped: bool, adjusted: bool) -> list[Any]:
-    start = [one["scorer"], f"{words(one['negative_kind'])}s"]
+    start = [one["scorer"], _AGAINST.get(one["negative_kind"], words(one["negative_kind"]))]
     extra = ([number(one["flipped_auc"])] if flipped else []) + ([number(one["q"], 3)] if adjusted else [])
     if not one["n"]:
         return [*start, "", "–", one["note"] or "", "–", *extra, "0"]
