@@ -18,18 +18,22 @@ _SIGNIFICANT_DIGITS = 5
 
 def compact(value: Any) -> Any:
     """JSON form: numpy values as Python's, floats at five significant digits, NaN and infinity as None."""
-    if value is None or isinstance(value, str | bool):
+    kind = type(value)  # plain values first: pages hold tens of thousands of them
+    if kind is float:
+        return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
         return value
+    if kind is list:
+        return [compact(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): compact(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return compact(value.tolist())
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, Sequence | set | frozenset):
         return [compact(item) for item in value]
-    if isinstance(value, int):
-        return value
-    number = float(value)
-    return float(f"{number:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None
+    return compact(float(value))
 
 
 def pack(value: Any) -> str:

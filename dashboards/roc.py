@@ -127,9 +127,10 @@ def detect(rows: pd.DataFrame, slices: Sequence[str]) -> Detection | None:
     """Measure a feature on studies; None where either half has too few positive or negative ones.
 
     Args:
-        rows: one row a study: ``score``, ``truth`` (bool), ``patient_id``, and the columns of ``slices``.
+        rows: one row a study: ``score``, ``truth`` (bool), ``half`` (:func:`half_of` its patient), and the columns of
+            ``slices``.
     """
-    half = rows["patient_id"].map(half_of).to_numpy()
+    half = rows["half"].to_numpy()
     score_n, truth_n = rows["score"].to_numpy(float), rows["truth"].to_numpy(bool)
     choose, report = half == 0, half == 1
     enough = [min(truth_n[part].sum(), (~truth_n[part]).sum()) >= LEAST for part in (choose, report)]

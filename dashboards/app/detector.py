@@ -50,6 +50,7 @@ def _shown(found: Detection, finding: str) -> list[Any]:
         ],
         columns=["name", "fpr", "tpr"],
     )
+    curve = plots.roc_content(found.curve, drawn)
     points = [_point(one) for one in found.points]
     heads = ["operating point", ("activation ≥", "num"), ("sensitivity", "num"), ("specificity", "num"),
              ("with", "num"), ("without", "num")]  # fmt: skip
@@ -69,7 +70,7 @@ def _shown(found: Detection, finding: str) -> list[Any]:
                    ("with", "num"), ("without", "num")]  # fmt: skip
     return [
         html.P(text),
-        html.Div([parts.figure(plots.roc(found.curve, drawn), f"ROC for {words(finding)}")], className="roc-figure"),
+        html.Div([parts.figure(curve, f"ROC for {words(finding)}")], className="roc-figure"),
         parts.table("Operating points", heads, points),
         parts.table("Slices at the Youden threshold", slice_heads, slices)
         if slices

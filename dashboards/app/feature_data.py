@@ -39,15 +39,21 @@ def row_of(view: RunView, number: int) -> dict[str, Any] | None:
 
 def labels_of(view: RunView, number: int) -> list[dict[str, Any]]:
     """Labels of all explainers, the shown one first; without their reasoning where it may quote what is hidden."""
-    main = view.list.main if view.list is not None else ""
-    sql = "SELECT * FROM explanations WHERE feature = ? ORDER BY explainer = ? DESC, explainer"
-    rows = view.tables.ask(sql, [number, main or ""])
+    main = view.list.main if view.list is not None else None
+    rows = _rows_of(view, schema.EXPLANATIONS_FILE, number)
+    rows.sort(key=lambda row: row["explainer"] != main)
     return rows if view.shown.free_text else [row | {"reasoning": None} for row in rows]
 
 
 def scores_of(view: RunView, number: int) -> list[dict[str, Any]]:
-    """Scores of all labels, hard negatives first."""
-    return view.tables.ask("SELECT * FROM scores WHERE feature = ? ORDER BY explainer, scorer, negative_kind", [number])
+    """Scores of all labels, by explainer, scorer and kind of negatives."""
+    return _rows_of(view, schema.SCORES_FILE, number)
+
+
+def _rows_of(view: RunView, file: str, number: int) -> list[dict[str, Any]]:
+    """Rows of a feature in a table of labels."""
+    table = view.tables.by_feature[file.removesuffix(".parquet")]
+    return list(table.of(number, schema.TABLES[file].names).to_pylist())
 
 
 def contexts_of(view: RunView, number: int, top: float) -> tuple[list[dict[str, Any]], int]:
@@ -95,9 +101,9 @@ def related(view: RunView, number: int) -> dict[str, list[dict[str, Any]]]:
     """
     if view.list is None or view.relations is None:
         return {"parents": [], "same": [], "children": []}
-    own = view.list.short([number]).get(number)
     pairs = view.relations.of(number)
-    known = view.list.short(list(pairs))
+    known = view.list.short([number, *pairs])
+    own = known.get(number)
     found: dict[str, list[dict[str, Any]]] = {"parents": [], "same": [], "children": []}
     for name, (cosine, jaccard) in pairs.items():
         other = known.get(name)

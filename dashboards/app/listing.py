@@ -137,12 +137,14 @@ class FeatureList:
     def __init__(self, data: RunData, tables: RunTables) -> None:
         self._tables = tables
         folder = data.sae_dir / schema.LABELS_FOLDER
+        orders = {"explanations": "explainer", "scores": "explainer, scorer, negative_kind"}
         for name, frame in (("explanations", data.explanations), ("scores", data.scores)):
             file = f"{name}.parquet"
             if frame is None:
                 tables.frame(name, schema.TABLES[file].empty_table().to_pandas())
             else:
                 tables.load(name, folder / file, schema.TABLES[file].names)
+            tables.keep_by_feature(name, orders[name])
         counts = tables.ask(
             "SELECT explainer, count(DISTINCT feature) AS n, count(model) AS llm FROM explanations "
             "GROUP BY explainer ORDER BY n DESC, llm DESC, explainer LIMIT 1"

@@ -1,12 +1,15 @@
-"""Rows of one key out of a large Parquet file: only the row groups that can hold it are read.
+"""Rows of one key: out of a large Parquet file, of which only the row groups that can hold it are read, or out of a
+table in memory.
 
-The footer is read once. DuckDB would look at it again for every question, which takes longer than the question.
+The footer is read and the table sorted once. DuckDB would look at either again for every question, which takes longer
+than the question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +17,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dashboards.tables import UnreadableError
+
+
+class RowsByKey(Protocol):
+    """What is asked by the values of one integer column."""
+
+    def of(self, value: int, columns: Sequence[str]) -> pa.Table:
+        """Rows of a value of the key; asked columns that are not there are left out."""
+
+
+class SortedRows:
+    """A table in memory.
+
+    Args:
+        table: sorted by the key.
+        key: the column; without nulls.
+    """
+
+    def __init__(self, table: pa.Table, key: str) -> None:
+        self._table, self._keys = table.combine_chunks(), table[key].to_numpy()
+
+    def of(self, value: int, columns: Sequence[str]) -> pa.Table:
+        """Rows of a value of the key; asked columns that the table lacks are left out."""
+        first, end = (int(np.searchsorted(self._keys, value, side)) for side in ("left", "right"))
+        there = self._table.column_names
+        return self._table.select([name for name in columns if name in there]).slice(first, end - first)
 
 
 class RowGroups:

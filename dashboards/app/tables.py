@@ -15,7 +15,7 @@ import duckdb
 import pandas as pd
 
 from autointerp import schema
-from dashboards.app.row_groups import RowGroups
+from dashboards.app.row_groups import RowGroups, RowsByKey, SortedRows
 from dashboards.data import RunData
 from dashboards.privacy import Shown
 
@@ -27,7 +27,8 @@ class RunTables:
     """DuckDB over a run.
 
     Attributes:
-        by_feature: rows of one feature, of those of ``features``, ``contexts`` and ``activity`` that are there.
+        by_feature: rows of one feature, of those of ``features``, ``contexts`` and ``activity`` that are there, and of
+            the tables of :meth:`keep_by_feature`.
         there: which of ``features``, ``contexts``, ``activity`` and ``studies`` can be asked.
 
     Args:
@@ -42,7 +43,7 @@ class RunTables:
         for setting in (f"memory_limit='{MEMORY_LIMIT}'", f"threads={THREADS}", "parquet_metadata_cache=true"):
             self._connection.execute(f"SET {setting}")
         self.there: set[str] = set()
-        self.by_feature: dict[str, RowGroups] = {}
+        self.by_feature: dict[str, RowsByKey] = {}
         folder = data.sae_dir / schema.FEATURES_FOLDER
         needs = {
             "features": (schema.FEATURES_FILE, "features", "The feature table"),
@@ -98,6 +99,11 @@ class RunTables:
         """Keep a small table file as the table ``name``; columns that it lacks are null."""
         self.view(f"file_{name}", path, columns)
         self._connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM "file_{name}"')
+
+    def keep_by_feature(self, name: str, order: str) -> None:
+        """Let the rows of one feature of the table ``name`` be asked of :attr:`by_feature`, in an order."""
+        rows = self._connection.sql(f'SELECT * FROM "{name}" WHERE feature IS NOT NULL ORDER BY feature, {order}')
+        self.by_feature[name] = SortedRows(rows.to_arrow_table(), "feature")
 
     def view(self, view: str, path: Path, columns: Sequence[str]) -> None:
         """Make a view on a table file; columns that it lacks are null. Only before anything is asked from outside."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dashboards.app.tables import RunTables
+from dashboards.roc import half_of
 
 SLICES = ("sex", "view", "source")
 
@@ -17,7 +18,8 @@ class Truths:
     """Findings and details of the shown studies that the activity table covers.
 
     Attributes:
-        frame: one row a study: ``study``, ``patient_id``, and the columns of :data:`SLICES`.
+        frame: one row a study: ``study``, ``patient_id``, ``half`` (:func:`dashboards.roc.half_of` the patient), and
+            the columns of :data:`SLICES`.
         findings: findings that some label tells.
     """
 
@@ -28,9 +30,9 @@ class Truths:
         )
         details = [read_object(text) for text in rows["metadata"]]
         self._labels = [read_object(text) for text in rows["labels"]]
-        self.frame = rows[["study", "patient_id"]].assign(
-            **{name: [one.get(name) for one in details] for name in SLICES}
-        )
+        slices = {name: pd.Categorical([_scalar(one.get(name)) for one in details]) for name in SLICES}
+        self.frame = rows[["study", "patient_id"]].assign(half=rows["patient_id"].map(half_of), **slices)
+        self._told: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.findings = sorted({name for labels in self._labels for name in labels})
 
     def detection_rows(self, finding: str, study_m: np.ndarray, value_m: np.ndarray) -> pd.DataFrame:
@@ -40,10 +42,23 @@ class Truths:
         place = np.searchsorted(studies, study_m)
         known = (place < len(studies)) & (studies[np.minimum(place, max(len(studies) - 1, 0))] == study_m)
         np.maximum.at(score, place[known], value_m[known])
-        status = [labels.get(finding) for labels in self._labels]
-        told = np.array([one in ("present", "absent") for one in status], dtype=bool)
-        truth = np.array([one == "present" for one in status], dtype=bool)
+        told, truth = self._status(finding)
         return self.frame.assign(score=score, truth=truth)[told]
+
+    def _status(self, finding: str) -> tuple[np.ndarray, np.ndarray]:
+        """Which studies tell the finding, and in which it is present; kept, since a person asks again and again."""
+        found = self._told.get(finding)
+        if found is None:
+            status = np.array([labels.get(finding) or "" for labels in self._labels], dtype=object)
+            truth = status == "present"
+            found = truth | (status == "absent"), truth
+            if finding in self.findings:  # any other name comes from an address, and there is no end of those
+                self._told[finding] = found
+        return found
+
+
+def _scalar(value: Any) -> str | int | float | None:
+    return value if isinstance(value, str | int | float) else None
 
 
 def read_object(text: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 ``save`` writes any of them to a file for a paper.
 """
 
-from dashboards.plots.feature import histogram, patch_map, roc, role_shares, scores, tokens
+from dashboards.plots.feature import histogram, patch_map, roc, roc_content, role_shares, scores, tokens
 from dashboards.plots.run import (
     TRAINING_MEASURES,
     causal_map,
@@ -20,7 +20,7 @@ from dashboards.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SAND, cont
 
 __all__ = [
     "training_curve", "truth_table", "causal_map", "coverage", "feature_map", "site_order", "TRAINING_MEASURES",
-    "histogram", "scores", "role_shares", "tokens", "patch_map", "roc",
+    "histogram", "scores", "role_shares", "tokens", "patch_map", "roc", "roc_content",
     "dose_response", "side_effects", "timeline",
     "save", "content", "words", "BLUE", "ORANGE", "GREY", "PURPLE", "GREEN", "SAND",
 ]  # fmt: skip

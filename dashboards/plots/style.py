@@ -18,7 +18,12 @@ _ABOVE = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": 
 
 def layout(height: int, **more: Any) -> go.Layout:
     """Plain layout of a height in pixels."""
-    return go.Layout(template="none", height=height, margin=_MARGIN, legend=_ABOVE, hovermode="closest", **more)
+    return go.Layout(**plain_layout(height, **more), template="none")
+
+
+def plain_layout(height: int, **more: Any) -> dict[str, Any]:
+    """:func:`layout` as JSON values without the template."""
+    return {"height": height, "margin": _MARGIN, "legend": _ABOVE, "hovermode": "closest", **more}
 
 
 def words(name: str) -> str:
