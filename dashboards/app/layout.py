@@ -10,13 +10,17 @@ from typing import Any
 
 from dash import dcc, html
 from flask import Flask, Response
+from plotly import __version__ as plotly_version
+
+from dashboards.page import plotly_script
 
 _SHARED = Path(__file__).parents[1] / "assets"
 _OWN = Path(__file__).parent / "assets"
 #: In the order in which they build on each other; the first ones belong to the one-file export too.
 SCRIPTS = (
     _SHARED / "dom.js", _SHARED / "format.js", _SHARED / "colours.js", _SHARED / "diff.js", _SHARED / "charts.js",
-    _SHARED / "heat.js", _OWN / "widgets.js", _OWN / "forms.js", _OWN / "contexts.js", _OWN / "study.js",
+    _SHARED / "heat.js", _OWN / "plotly_served.js", _SHARED / "figures.js",
+    _OWN / "widgets.js", _OWN / "forms.js", _OWN / "contexts.js", _OWN / "study.js",
     _OWN / "compare.js", _OWN / "feature_map.js", _OWN / "grid.js", _OWN / "shell.js",
 )  # fmt: skip
 STYLES = (
@@ -57,6 +61,7 @@ def index_string(run_name: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <meta name="run" content="{name}">
+<meta name="plotly" content="/plotly.js?v={plotly_version}">
 <link rel="icon" href="data:,">
 <title>{name} · interp</title>
 {{%css%}}
@@ -86,6 +91,7 @@ def add_bundles(server: Flask) -> None:
         return Response(text, content_type=f"{kind}; charset=utf-8", headers={"Cache-Control": "max-age=31536000"})
 
     server.add_url_rule("/app.js", "app_js", lambda: bundle(script(), "text/javascript"))
+    server.add_url_rule("/plotly.js", "plotly_js", lambda: bundle(plotly_script(), "text/javascript"))
     server.add_url_rule("/app.css", "app_css", lambda: bundle(style(), "text/css"))
 
 

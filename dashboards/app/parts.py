@@ -11,17 +11,15 @@ from typing import Any
 from urllib.parse import quote
 
 import plotly.graph_objects as go
-from dash import dcc, html
+from dash import html
 from dash.development.base_component import Component
 
+from dashboards import plots
 from dashboards.data import Missing
 from dashboards.encoding import compact
 
 Child = Component | str | None
 SIGNS = {"present": "+", "absent": "−", "uncertain": "?", "changed": "Δ", "none": "·"}
-#: The type of the page; plotly measures with it, and the style sheet must not change it afterwards.
-_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, sans-serif'
-_CONFIG = {"displayModeBar": False, "responsive": True}
 
 
 def kept(children: Iterable[Any]) -> list[Any]:
@@ -143,15 +141,9 @@ def opening(summary: str, *children: Any) -> html.Details:
 
 def figure(content: go.Figure | Mapping[str, Any], label: str) -> html.Div:
     """A plotly figure in the colours of the theme; ``label`` says what it shows to who does not see it."""
-    plain = content.to_plotly_json() if isinstance(content, go.Figure) else content
-    layout = {**plain["layout"], "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
-    layout.pop("template", None)
-    layout["font"] = {"family": _FONT, "size": 12}
-    for axis in ("xaxis", "yaxis"):
-        layout[axis] = {"automargin": True, **layout.get(axis, {})}
-    height = f"{layout.get('height', 320)}px"
-    graph = dcc.Graph(figure={"data": plain["data"], "layout": layout}, config=_CONFIG, style={"height": height})
-    return html.Div(graph, className="plot", role="img", style={"minHeight": height}, **{"aria-label": label})
+    plain = content if isinstance(content, Mapping) else plots.content(content)
+    height = f"{plain['layout'].get('height', 320)}px"
+    return widget("plot", {"figure": plain, "label": label}, style={"minHeight": height})
 
 
 def widget(kind: str, content: Any, **more: Any) -> html.Div:

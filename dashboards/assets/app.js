@@ -38,7 +38,6 @@ async function show(index) {
   main.replaceChildren(view);
   main.dataset.state = "shown";
   view.shown?.();
-  drawFigures();
   markCurrent(known);
   if (first) return;
   window.scrollTo(0, back);
@@ -69,7 +68,7 @@ function setTheme(theme) {
   const button = document.getElementById("theme");
   button.textContent = theme === "dark" ? "Light" : "Dark";
   button.setAttribute("aria-label", `Change to the ${theme === "dark" ? "light" : "dark"} theme`);
-  drawFigures();
+  redrawFigures();
 }
 
 async function start() {

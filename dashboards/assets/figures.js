@@ -1,16 +1,4 @@
-// The large figures: plotly, opened from its compressed copy in this file when the first figure is drawn.
-
-let plotlyReady = null;
-
-function plotly() {
-  plotlyReady ??= inflate(blockText("plotly")).then((code) => {
-    const script = document.createElement("script");
-    script.textContent = code;
-    document.head.append(script);
-    return globalThis.Plotly;
-  });
-  return plotlyReady;
-}
+// The large figures: plotly, which plotly() brings (plotly_packed.js in the export, plotly_served.js in the app).
 
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
@@ -33,7 +21,8 @@ function themed(layout) {
   return result;
 }
 
-/** A place for a plotly figure {data, layout}, drawn by drawFigures(); `label` says to a screen reader what it shows. */
+/** A place for a plotly figure {data, layout}; `label` says to a screen reader what it shows. It is drawn when it is seen
+    to have a size, which it has not inside a closed part of the page, and follows its size. */
 function figure(content, label) {
   const place = h("div", {
     class: "plot",
@@ -41,15 +30,25 @@ function figure(content, label) {
     "aria-label": label,
     style: { height: `${content.layout.height ?? 320}px` },
   });
-  place.draw = async () => {
+  let drawn = false;
+  const work = async (anew) => {
     const library = await plotly();
-    if (!place.isConnected) return;
-    await library.react(place, content.data, themed(content.layout), { displayModeBar: false, responsive: true });
+    if (anew) drawn = false;
+    if (!place.isConnected || !place.offsetWidth) return;
+    if (drawn) return library.Plots.resize(place);
+    drawn = true;
+    await library.react(place, content.data, themed(content.layout), { displayModeBar: false });
   };
+  const failed = (error) => {
+    console.error(error);
+    place.textContent = `This figure could not be drawn: ${error.message}`;
+  };
+  place.draw = () => work(true).catch(failed);
+  new ResizeObserver(() => place.offsetWidth && work(false).catch(failed)).observe(place);
   return place;
 }
 
-/** Draws what has been put on the page since, and draws anew what is there (after a change of theme). */
-function drawFigures() {
-  for (const place of document.querySelectorAll(".plot")) place.draw().catch(report);
+/** Draws anew what is there, after a change of theme. */
+function redrawFigures() {
+  for (const place of document.querySelectorAll(".plot")) place.draw();
 }

@@ -96,10 +96,7 @@ function causalPanel(index) {
   const title = "Where the report reads the image";
   if (!maps.length) return panel(title, missingFor(index, "causal"));
   const place = h("div", {});
-  const show = (at) => {
-    place.replaceChildren(figure(maps[at].figure, `Causal map: ${maps[at].name}`));
-    drawFigures();
-  };
+  const show = (at) => place.replaceChildren(figure(maps[at].figure, `Causal map: ${maps[at].name}`));
   show(0);
   const option = (map, i) => h("option", { value: i }, words(map.name));
   const groups = [...new Set(maps.map((map) => map.group))].map((group) =>

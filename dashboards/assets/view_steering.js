@@ -92,10 +92,7 @@ function steeringOfFeature(index, feature) {
     return panel("Steering", muted("Nobody has steered this feature yet. Try it with ", h("code", {}, command)));
   }
   const place = h("div", { class: "stack" });
-  const fill = (records) => {
-    place.append(...records.map(steeringRecord));
-    drawFigures();
-  };
+  const fill = (records) => place.append(...records.map(steeringRecord));
   Promise.all(feature.steering.map((at) => block(`steering-${at}`)))
     .then(fill)
     .catch(report);

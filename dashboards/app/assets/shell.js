@@ -63,10 +63,14 @@ function clicked(event) {
   const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   localStorage.setItem(THEME_KEY, theme);
   setTheme(theme);
+  redrawFigures();
 }
 
 setTheme(wantedTheme());
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(wantedTheme()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  setTheme(wantedTheme());
+  redrawFigures();
+});
 document.documentElement.style.setProperty("--ramp", rampCss());
 document.addEventListener("click", followLinks);
 document.addEventListener("click", clicked);

@@ -50,3 +50,4 @@ WIDGETS.histogram = (bins) => histogram(bins);
 WIDGETS.shares = (roles) => shares(roles);
 WIDGETS.interval = (score) => intervalGlyph(score.value, score.low, score.high, score.base);
 WIDGETS["figure-key"] = (content) => figureKey(content);
+WIDGETS.plot = (content) => figure(content.figure, content.label);

@@ -132,6 +132,19 @@ def test_every_page_opens_without_a_complaint(person: Person, name: str) -> None
     assert person.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_figures_are_drawn_once_they_are_seen_and_in_the_colours_of_the_theme(person: Person) -> None:
+    person.open("/feature/1")
+    person.wait("document.querySelectorAll('.plot .main-svg').length > 0")
+    hidden = "[...document.querySelectorAll('.plot')].every(p => !!p.offsetWidth === !!p.querySelector('.main-svg'))"
+    person.wait(hidden)
+    ink = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+    before = person.page.evaluate(ink)
+    person.page.click("#theme")
+    person.wait(f"{ink} !== '{before}'")
+    person.page.click("#theme")
+    person.wait(f"{ink} === '{before}'")
+
+
 def test_search_and_filters_narrow_the_table_and_keep_the_address(person: Person) -> None:
     page = person.page
     person.open("/features")
