@@ -18,7 +18,7 @@ from dashboards.overview_page import run_content, summary_content
 from dashboards.page import assemble, packed_plotly
 from dashboards.pictures import Pictures
 from dashboards.privacy import Shown
-from dashboards.steering_page import SteeringRecords, steering_summary
+from dashboards.steering_page import SteeringRecords, steering_note, steering_summary
 from dashboards.study_page import choose_studies, real_note, study_content, study_list, top_features
 from radiology.errors import InputError
 
@@ -97,6 +97,7 @@ class PageBuilder:
             **summary_content(run),
             "labels": label_summary(run, self._labels),
             "steering": steering_summary(run),
+            "steering_note": steering_note(run),
         }
         self._contexts = run.context_index
         self._ranked = _ranked(run.features, self._labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,12 +45,17 @@ class Missing:
 
 @dataclass
 class Experiment:
-    """One steering experiment: its spec as written, its generations and its effects (None where missing)."""
+    """One steering experiment: its spec as written, and its tables (None where missing).
+
+    ``verdicts`` and ``side_effects`` are not there in experiments of older versions.
+    """
 
     name: str
     spec: dict[str, Any]
     generations: pd.DataFrame | None
     effects: pd.DataFrame | None
+    verdicts: pd.DataFrame | None = None
+    side_effects: pd.DataFrame | None = None
 
 
 @dataclass
@@ -208,23 +213,29 @@ class RunData:
         return [self._experiment(folder) for folder in folders]
 
     def _experiment(self, folder: Path) -> Experiment:
-        what = f"Of the experiment {folder.name},"
+        def table(name: str, what: str, columns: Iterable[str], later: Mapping[str, tuple[str, Any]]) -> Any:
+            values = {column: value for column, (_, value) in later.items()}
+            read = lambda: read_frame(folder / name, tuple(columns), values)  # noqa: E731
+            return self._part("steering", f"Of the experiment {folder.name}, {what}", "steer", read)
+
+        def newer(name: str, what: str, columns: Iterable[str]) -> Any:
+            return table(name, what, columns, {}) if (folder / name).is_file() else None
+
+        schema = steering_schema
         spec = self._part(
-            "steering", f"{what} the spec", "steer", lambda: read_json(folder / steering_schema.SPEC_FILE)
-        )
-        generations = self._part(
             "steering",
-            f"{what} the generations table",
+            f"Of the experiment {folder.name}, the spec",
             "steer",
-            lambda: read_frame(folder / steering_schema.GENERATIONS_FILE, tuple(steering_schema.GENERATION_COLUMNS)),
+            lambda: read_json(folder / schema.SPEC_FILE),
         )
-        effects = self._part(
-            "steering",
-            f"{what} the effects table",
-            "steer",
-            lambda: read_frame(folder / steering_schema.EFFECTS_FILE, tuple(steering_schema.EFFECT_COLUMNS)),
+        return Experiment(
+            folder.name,
+            spec or {},
+            table(schema.GENERATIONS_FILE, "the generations table", schema.GENERATION_COLUMNS, schema.GENERATION_LATER),
+            table(schema.EFFECTS_FILE, "the effects table", schema.EFFECT_COLUMNS, schema.EFFECT_LATER),
+            newer(schema.VERDICTS_FILE, "the table of verdicts", schema.VERDICT_COLUMNS),
+            newer(schema.SIDE_EFFECTS_FILE, "the table of side effects", schema.SIDE_EFFECT_COLUMNS),
         )
-        return Experiment(folder.name, spec or {}, generations, effects)
 
     def stages(self, name: str) -> list[dict[str, Any]]:
         """Records in ``run.json`` of a stage, called ``name``, ``name:SAE`` or, once a part, ``name:SAE:PART``."""

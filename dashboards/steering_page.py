@@ -10,63 +10,84 @@ import pandas as pd
 
 from dashboards import plots
 from dashboards.data import Experiment, RunData
+from dashboards.outcomes import STEERED, Outcome, arms_of, conditions_of, unsteered_of
 from dashboards.privacy import Shown
 from dashboards.steering_spec import features_of, how_of
 
+#: How the rows of :func:`steering_summary` are to be read.
+_NOTE = (
+    "Each condition at a strength that was chosen on one half of the patients, with figures of the other half, beside "
+    "random directions of the same length on the same studies (mean, and the largest as upper end of the range). Other "
+    "controls are of all studies, as their n tells. On target: the report takes up the goal. Off target: other "
+    "findings change."
+)
+_OLD_NOTE = (
+    " Experiments without verdicts are of older versions: their strength is the best of those tried, on these studies."
+)
 #: Reports of this many studies are kept a condition.
 EXAMPLES = 4
-_UNSTEERED, _PROMPT_ONLY, _STEERED = "unsteered", "prompt_only", "none"
 _ABSENT = "absent"
 
 
 def steering_summary(run: RunData) -> list[dict[str, Any]]:
-    """Per experiment and condition its strength of largest on-target minus off-target rate, and the controls there."""
+    """Per experiment and condition its outcome, and its controls at that strength.
+
+    Random directions are measured on the studies of the outcome; the other controls on all studies, which their ``n``
+    tells.
+    """
     rows: list[dict[str, Any]] = []
     for experiment in run.experiments:
-        if experiment.effects is None:
-            continue
-        effects = experiment.effects
-        steered = effects[effects["control"] == _STEERED]
-        for condition, group in steered.groupby("condition", sort=False):
-            best = group.assign(net=group["on_target"] - group["off_target"]).sort_values("net").iloc[-1]
-            rows.append(_summary_row(experiment.name, str(condition), best))
-            beside = effects[_belongs(effects, str(condition)) & effects["strength"].isin([best["strength"], 0.0])]
-            for control, arms in beside[beside["control"] != _STEERED].groupby("control", sort=False):
-                row = _pooled(arms).iloc[0] if control == "random" else arms.iloc[0]
-                rows.append(_summary_row(experiment.name, str(condition), row, str(control)))
+        for name in conditions_of(experiment):
+            found = Outcome.of(experiment, name)
+            rows += [_outcome_row(found), _random_row(found)]
+            assert experiment.effects is not None
+            own = arms_of(experiment.effects, name)
+            beside = own[own["strength"].isin([found.strength, 0.0]) & ~own["control"].isin([STEERED, "random"])]
+            rows += [_control_row(found, str(control), arms) for control, arms in beside.groupby("control", sort=False)]
     return rows
 
 
-def _summary_row(
-    experiment: str, condition: str, row: Mapping[str, Any] | pd.Series, control: str | None = None
-) -> dict[str, Any]:
+def steering_note(run: RunData) -> str:
+    """What the table says, and what is to be known besides where an experiment has no verdicts."""
+    old = any(one.verdicts is None and one.effects is not None for one in run.experiments)
+    return _NOTE + (_OLD_NOTE if old else "")
+
+
+def _outcome_row(found: Outcome) -> dict[str, Any]:
     return {
-        "experiment": experiment,
-        "target": f"{row['key']} → {row['goal']}",
-        "condition": condition,
-        "control": control,
-        "strength": row["strength"],
-        "on": row["on_target"],
-        "low": row["on_target_low"],
-        "high": row["on_target_high"],
-        "off": row["off_target"],
-        "unreadable": row["parse_failures"],
-        "p": row["p_adjusted"],
+        "experiment": found.experiment,
+        "target": f"{found.key} → {found.goal}",
+        "condition": found.condition,
+        "control": None,
+        "verdict": found.verdict,
+        "strength": found.strength,
+        "on": found.on_target,
+        "low": found.on_target_low,
+        "high": found.on_target_high,
+        "off": found.off_target,
+        "unreadable": found.parse_failures,
+        "p": found.p,
+        "n": found.n,
     }
 
 
-def _pooled(group: pd.DataFrame) -> pd.DataFrame:
-    """Random directions: the mean over the draws at each strength with the range of the draws as bounds."""
-    pooled = group.groupby("strength", as_index=False).agg(
-        key=("key", "first"),
-        goal=("goal", "first"),
-        on_target=("on_target", "mean"),
-        on_target_low=("on_target", "min"),
-        on_target_high=("on_target", "max"),
-        off_target=("off_target", "mean"),
-        parse_failures=("parse_failures", "mean"),
-    )
-    return pooled.assign(p_adjusted=float("nan"))
+def _random_row(found: Outcome) -> dict[str, Any]:
+    """The mean of the random directions, with the largest as upper bound."""
+    blank = {"verdict": None, "low": None, "off": None, "unreadable": None, "p": None}
+    return _outcome_row(found) | blank | {"control": "random", "on": found.random, "high": found.random_high}
+
+
+def _control_row(found: Outcome, control: str, arms: pd.DataFrame) -> dict[str, Any]:
+    """Mean over the draws of a control; with several of them, their range as bounds."""
+    one = len(arms) == 1
+    bounds = (arms["on_target_low"].iloc[0], arms["on_target_high"].iloc[0]) if one else None
+    low, high = bounds or (arms["on_target"].min(), arms["on_target"].max())
+    means = arms[["strength", "on_target", "off_target", "parse_failures"]].mean()
+    return _outcome_row(found) | {
+        "control": control, "verdict": None, "strength": means["strength"], "on": means["on_target"], "low": low,
+        "high": high, "off": means["off_target"], "unreadable": means["parse_failures"], "p": None,
+        "n": int(arms["n"].max()),
+    }  # fmt: skip
 
 
 class SteeringRecords:
@@ -100,9 +121,9 @@ class SteeringRecords:
         effects, generations = experiment.effects, experiment.generations
         if effects is None:
             return
-        for name in effects.loc[effects["control"] == _STEERED, "condition"].unique():
-            rows = effects[_belongs(effects, name)]
-            key, goal = rows["key"].iloc[0], rows["goal"].iloc[0]
+        for name in conditions_of(experiment):
+            rows, found = arms_of(effects, name), Outcome.of(experiment, name)
+            key, goal = found.key, found.goal
             examples, withheld = ([], 0) if generations is None else self._examples(generations, name, key, goal, shown)
             yield {
                 "experiment": experiment.name,
@@ -111,6 +132,9 @@ class SteeringRecords:
                 "goal": goal,
                 "features": features_of(experiment.spec, name),
                 "how": how_of(experiment.spec, name),
+                "verdict": found.verdict,
+                "reason": found.reason,
+                "works": found.works,
                 "n": int(rows["n"].max()),
                 "figures": [
                     {"name": words, "figure": plots.content(plots.dose_response(rows, measure))}
@@ -124,14 +148,14 @@ class SteeringRecords:
         self, generations: pd.DataFrame, condition: str, key: str, goal: str, shown: Shown
     ) -> tuple[list[dict[str, Any]], int]:
         """Reports of the first studies whose unsteered report is readable and leaves room for the goal; none picked."""
-        before = generations[generations["control"] == _UNSTEERED].drop_duplicates("study_id").set_index("study_id")
+        before = unsteered_of(generations, condition)
         said = [_object(findings).get(key) == "present" for findings in before["findings"]]
         room = [ok and there == (goal == _ABSENT) for ok, there in zip(before["parse_ok"], said, strict=True)]
         ids = [study_id for study_id, fits in zip(before.index, room, strict=True) if fits]
         open_ids = [study_id for study_id in ids if shown.may_show_id(study_id)]
         kept = open_ids[:EXAMPLES]
         self.referenced |= {int(self._numbers[study_id]) for study_id in kept if study_id in self._numbers}
-        after = generations[_belongs(generations, condition) & (generations["draw"] == 0)]
+        after = arms_of(generations, condition).query("draw == 0")
         examples = []
         for study_id in kept:
             rows = after[after["study_id"] == study_id].sort_values(["control", "strength"])
@@ -139,11 +163,6 @@ class SteeringRecords:
             steered = [_steered(row, baseline) for row in rows.to_dict("records")]
             examples.append({"study_id": study_id, "study": None, "unsteered": baseline["text"], "steered": steered})
         return examples, len(ids) - len(open_ids)
-
-
-def _belongs(rows: pd.DataFrame, condition: str) -> pd.Series:
-    """Rows of a condition and its controls; the prompt-only control serves all conditions of an experiment."""
-    return (rows["condition"] == condition) | (rows["control"] == _PROMPT_ONLY)
 
 
 def _steered(row: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ class UnreadableError(Exception):
     """A file of the run is there but cannot be used; the message says why, without its path."""
 
 
-def read_table(path: Path, columns: Sequence[str], filters: list[Any] | None = None) -> pa.Table | None:
+def read_table(
+    path: Path, columns: Sequence[str], filters: list[Any] | None = None, optional: Sequence[str] = ()
+) -> pa.Table | None:
     """Columns of a Parquet file, or None where there is no such file.
 
     Args:
         columns: needed columns; others are not read.
         filters: as of ``pyarrow.parquet.read_table``; row groups that cannot match are skipped.
+        optional: columns that are read where they are there.
 
     Raises:
         UnreadableError: damaged, or a needed column is missing.
@@ -33,7 +36,8 @@ def read_table(path: Path, columns: Sequence[str], filters: list[Any] | None = N
         lacking = [name for name in columns if name not in names]
         if lacking:
             raise UnreadableError(f"lacks the columns {', '.join(lacking)}")
-        return pq.read_table(path, columns=list(columns), filters=filters)
+        wanted = [*columns, *(name for name in optional if name in names)]
+        return pq.read_table(path, columns=wanted, filters=filters)
     except (pa.ArrowException, OSError) as error:
         raise UnreadableError(f"is damaged ({type(error).__name__})") from error
 
@@ -64,10 +68,21 @@ def check_table(path: Path, columns: Sequence[str], version: tuple[bytes, str] |
     return True
 
 
-def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
-    """:func:`read_table` as a frame."""
-    table = read_table(path, columns)
-    return None if table is None else table.to_pandas()
+def read_frame(path: Path, columns: Sequence[str], later: Mapping[str, Any] | None = None) -> pd.DataFrame | None:
+    """:func:`read_table` as a frame.
+
+    Args:
+        later: columns that tables got later, with what they hold in older ones.
+
+    Raises:
+        UnreadableError: damaged, or a needed column is missing.
+    """
+    later = later or {}
+    table = read_table(path, columns, optional=tuple(later))
+    if table is None:
+        return None
+    lacking = {name: value for name, value in later.items() if name not in table.column_names}
+    return table.to_pandas().assign(**lacking)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

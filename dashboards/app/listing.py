@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from autointerp import schema
 from autointerp.schema import Kind, Modality, Polarity
+from dashboards import outcomes
 from dashboards.app.tables import RunTables
 from dashboards.data import RunData
 
@@ -22,7 +23,8 @@ COLUMNS = (
     "id", "label", "polarity", "concept", "side", "modality", "grp", "rate", "n_studies", "score", "score_low",
     "score_high", "shuffled", "steers",
 )  # fmt: skip
-STEERS = ("yes", "no", "untested")
+#: Whether steering it reached a goal.
+STEERS = (*outcomes.STEERS, "untested")
 
 _LIST = f"""
 CREATE OR REPLACE TABLE list AS

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 from dash import html
 
 from dashboards import plots
 from dashboards.app import parts
 from dashboards.app.parts import count, small, words
-from dashboards.app.verdicts import read_side_effects, verdict_of
 from dashboards.app.view import RunView
 from dashboards.data import Experiment
+from dashboards.outcomes import steered_rows
 
 MOST_SIDE_EFFECTS = 12
 _MARKS = (
@@ -24,31 +23,14 @@ _MARKS = (
 )
 
 
-def experiment_of(view: RunView, name: str) -> Experiment | None:
-    return next((one for one in view.data.experiments if one.name == name), None)
+def experiment_of(view: RunView, name: str) -> Experiment:
+    return next(one for one in view.data.experiments if one.name == name)
 
 
-def condition_rows(view: RunView, experiment: str, condition: str) -> pd.DataFrame:
-    """Effects of a condition itself, without its controls."""
-    found = experiment_of(view, experiment)
-    if found is None or found.effects is None:
-        return pd.DataFrame()
-    effects = found.effects
-    return effects[(effects["condition"] == condition) & (effects["control"] == "none")]
-
-
-def verdict_block(view: RunView, experiment: str, condition: str) -> html.Div:
+def verdict_block(record: dict[str, Any]) -> html.Div:
     """The verdict with what decided it."""
-    rows = condition_rows(view, experiment, condition)
-    verdict, reason = verdict_of(condition, rows, view.verdicts.get(experiment))
-    good = verdict.startswith(("steers", "beyond"))
-    return html.Div(
-        [
-            parts.chip(verdict, "present" if good else "uncertain", "✓" if good else "·"),
-            html.P(reason, className="muted"),
-        ],
-        className="verdict",
-    )
+    chip = parts.chip(record["verdict"], "present" if record["works"] else "uncertain", "✓" if record["works"] else "·")
+    return html.Div([chip, html.P(record["reason"], className="muted")], className="verdict")
 
 
 def record_block(view: RunView, record: dict[str, Any], with_examples: bool = True) -> html.Div:
@@ -66,11 +48,11 @@ def record_block(view: RunView, record: dict[str, Any], with_examples: bool = Tr
         parts.kept(
             [
                 html.H3(f"{words(record['experiment'])}: {words(record['condition'])}"),
-                verdict_block(view, record["experiment"], record["condition"]),
+                verdict_block(record),
                 html.P([goal, " Features steered: " if together else "", *spaced], className="muted"),
                 parts.widget("figure-key", record["figures"][0]["figure"]),
                 html.Div(figures, className="plots"),
-                side_effects_block(view, record["experiment"], record["condition"]),
+                side_effects_block(experiment_of(view, record["experiment"]), record["condition"]),
                 *(_examples(record) if with_examples else []),
             ]
         ),
@@ -90,22 +72,20 @@ def _examples(record: dict[str, Any]) -> list[Any]:
     ]
 
 
-def side_effects_block(view: RunView, experiment: str, condition: str) -> html.Details | None:
+def side_effects_block(experiment: Experiment, condition: str) -> html.Details | None:
     """Other findings that changed: the experiment's own table, else what its effects count."""
-    table = read_side_effects(view.data).get(experiment)
-    if table is not None and {"low", "high", "random_rate_high"} <= set(table.columns):
-        own = table[(table["condition"] == condition) & (table["control"] == "none")]
+    if experiment.side_effects is not None:
+        own = steered_rows(experiment.side_effects, condition)
         if not len(own):
             return None
         strongest = own[own["strength"] == own["strength"].max()].nlargest(MOST_SIDE_EFFECTS, "rate")
         name = f"Side effects at strength {strongest['strength'].iloc[0]:g}"
         return parts.opening(name, parts.figure(plots.side_effects(strongest), f"{name}: other findings that changed"))
-    rows = condition_rows(view, experiment, condition)
+    assert experiment.effects is not None
+    rows = steered_rows(experiment.effects, condition)
     listed = [
         [f"{row['strength']:g}", _counted(row["added"]), _counted(row["removed"])] for row in rows.to_dict("records")
     ]
-    if not listed:
-        return None
     return parts.opening(
         "Side effects", parts.table("Other findings that changed", ["strength", "added", "removed"], listed)
     )

@@ -18,10 +18,10 @@ from dashboards.app.listing import FeatureList
 from dashboards.app.relations import Relations
 from dashboards.app.tables import RunTables
 from dashboards.app.truths import Truths, read_object
-from dashboards.app.verdicts import read_verdicts, steered_features
 from dashboards.data import Missing, RunData
 from dashboards.fingerprint import Fingerprint, fingerprint
 from dashboards.label_page import Labels, label_summary
+from dashboards.outcomes import outcomes, steered_features
 from dashboards.overview_page import run_content, summary_content
 from dashboards.privacy import Shown
 from dashboards.steering_page import SteeringRecords, steering_summary
@@ -55,7 +55,7 @@ class RunView:
         list: the list of features, None without a feature table.
         overview: content of the first page.
         steering: records of all conditions of all experiments.
-        verdicts: verdict tables of all experiments, None where no experiment has one.
+        outcomes: what each of these came to.
 
     Raises:
         InputError: the directory is no run.
@@ -65,8 +65,7 @@ class RunView:
         self.data = data = RunData.open(run_dir, sae_name)
         self.shown = Shown(data.studies, with_credentialed_data)
         self.with_credentialed_data = with_credentialed_data
-        self.verdicts = read_verdicts(data)
-        self.tables = RunTables(data, self.shown, steered_features(data, self.verdicts))
+        self.tables = RunTables(data, self.shown, steered_features(data))
         self.list = FeatureList(data, self.tables) if "features" in self.tables.there else None
         self._prepare()
         self.tables.lock()
@@ -74,6 +73,7 @@ class RunView:
         self.summary = summary_content(data)
         self.steering_summary = steering_summary(data)
         self.steering = SteeringRecords(data, self.shown)
+        self.outcomes = outcomes(data)
 
     def _prepare(self) -> None:
         """Small tables that pages ask again and again: details and coverage of studies."""

@@ -118,32 +118,33 @@ function labelPanel(index) {
   return panel(title, muted(labels.text), counts);
 }
 
-const STEERING_NOTE =
-  "Each condition at its strength of largest on-target minus off-target rate, and its controls there: the same pictures, " +
-  "the same length of push. On-target: the report takes up the goal. Off-target: other findings change. Unreadable: the report no longer " +
-  "parses. Interval of random directions: the range of their draws.";
+/** Lower and upper end, or the upper one alone. */
+function rangeText({ low, high }) {
+  if (isNumber(low)) return `${percent(low)} to ${percent(high)}`;
+  return isNumber(high) ? `at most ${percent(high)}` : "";
+}
 
 function steeringPanel(index) {
   const title = "Does steering do what the labels say?";
   if (!index.steering.length) return panel(title, missingFor(index, "steering"));
-  const numbers = ["strength", "on-target", "95 % interval", "off-target", "unreadable", "p"];
-  const columns = ["experiment", "goal", "condition", ...numbers.map((name) => [name, "num"])];
+  const numbers = ["strength", "on-target", "95 % or range", "off-target", "unreadable", "n", "p"];
+  const columns = ["experiment", "goal", "condition", ...numbers.map((name) => [name, "num"]), "verdict"];
   const rows = index.steering.map((row) => [
     words(row.experiment),
     words(row.target),
-    row.control
-      ? h("span", { class: "muted" }, CONTROL_NAMES[row.control] ?? words(row.control))
-      : words(row.condition),
+    row.control ? h("span", { class: "muted" }, armName(row.control)) : words(row.condition),
     fixed(row.strength, 1),
     percent(row.on),
-    isNumber(row.low) ? `${percent(row.low)} to ${percent(row.high)}` : "",
+    rangeText(row),
     percent(row.off),
     percent(row.unreadable),
+    count(row.n),
     isNumber(row.p) ? fixed(row.p, 3) : DASH,
+    row.verdict,
   ]);
   return panel(
     title,
-    muted(STEERING_NOTE),
+    muted(index.steering_note),
     table("Steering beside its controls", columns, rows),
     missingFor(index, "steering"),
   );

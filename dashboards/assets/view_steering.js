@@ -1,14 +1,5 @@
 // Steering of a feature: dose and response with controls, and reports before and after.
 
-const CONTROL_NAMES = {
-  none: "steered",
-  random: "control: random direction",
-  wrong_sign: "control: wrong sign",
-  equal_rate: "control: feature of equal rate",
-  prompt_only: "control: asked for in the prompt",
-};
-const controlName = (control) => CONTROL_NAMES[control] ?? control;
-
 function changedChips(steered) {
   const chip = ([name, before, after]) => h("span", { class: "chip" }, `${words(name)}: ${before} → ${after}`);
   return h(
@@ -25,12 +16,11 @@ function comparison(example, steered) {
   const parts = diffWords(example.unsteered, steered.text);
   const id = example.study_id;
   const name = example.study === null ? id : link(studyHref(id), id);
-  const strength = steered.strength ? ` · strength ${fixed(steered.strength, 1)}` : "";
   return h(
     "div",
     { class: "pair" },
     h("div", {}, h("h4", {}, "Unsteered · ", name), diffReport(parts, "del")),
-    h("div", {}, h("h4", {}, controlName(steered.control), strength), diffReport(parts, "ins"), changedChips(steered)),
+    h("div", {}, h("h4", {}, armAtStrength(steered)), diffReport(parts, "ins"), changedChips(steered)),
   );
 }
 
@@ -49,12 +39,11 @@ function examplesOf(record) {
     place.replaceChildren(...pairs);
   };
   show(first);
-  const text = ({ control, strength }) => controlName(control) + (strength ? `, strength ${fixed(strength, 1)}` : "");
   return [
     choice(
       "Compare with",
       first,
-      [...arms].map(([value, one]) => [value, text(one)]),
+      [...arms].map(([value, one]) => [value, armAtStrength(one)]),
       show,
     ),
     place,
@@ -71,6 +60,7 @@ function steeringRecord(record) {
     "div",
     { class: "stack" },
     h("h3", {}, `${words(record.experiment)}: ${words(record.condition)}`),
+    h("p", {}, h("span", { class: `chip ${record.works ? "present" : "uncertain"}` }, record.verdict), ` ${record.reason}`),
     muted(goal, together.length > 1 && [" Features steered together: ", together]),
     figureKey(record.figures[0].figure),
     h("div", { class: "plots" }, plots),

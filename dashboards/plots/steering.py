@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, layout, words
+from dashboards.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SAND, faint, layout, words
 
 #: Control kind of the effects table → (name, colour, dash).
 _CONTROLS = {
     "none": ("steered", BLUE, "solid"),
     "random": ("random directions (range)", GREY, "solid"),
+    "random_group": ("groups of random features (range)", SAND, "longdash"),
     "wrong_sign": ("wrong sign", ORANGE, "dash"),
     "equal_rate": ("feature of equal rate", PURPLE, "dot"),
     "prompt_only": ("asked for in the prompt", GREEN, "dashdot"),
@@ -21,17 +22,17 @@ def dose_response(effects: pd.DataFrame, measure: str = "on_target") -> go.Figur
     """A rate against strength, the steered condition beside its controls; without a legend (names are on the traces).
 
     Args:
-        effects: rows of one condition in the columns of ``effects.parquet``. Random directions are drawn as the range
-            of their draws with the mean as a line; every other kind as a line with its interval.
+        effects: rows of one condition in the columns of ``effects.parquet``. Random directions and groups are drawn as
+            the range of their draws with the mean as a line; every other kind as a line with its interval.
         measure: ``on_target`` or ``off_target``.
     """
     figure = go.Figure(layout=layout(270, showlegend=False))
     strengths = effects["strength"]
-    for control in ("random", "prompt_only", "equal_rate", "wrong_sign", "none"):
+    for control in ("random", "random_group", "prompt_only", "equal_rate", "wrong_sign", "none"):
         rows = effects[effects["control"] == control].sort_values("strength")
         if len(rows):
-            random = control == "random"
-            figure.add_traces(_random_range(rows, measure) if random else _line(rows, measure, control, strengths))
+            drawn = control.startswith("random")
+            figure.add_traces(_range(rows, measure, control) if drawn else _line(rows, measure, control, strengths))
     figure.update_xaxes(title_text="strength")
     figure.update_yaxes(title_text=f"{measure.replace('_', '-')} rate", range=[-0.03, 1.03], tickformat=".0%")
     return figure
@@ -50,18 +51,19 @@ def _line(rows: pd.DataFrame, measure: str, control: str, strengths: pd.Series) 
     return [go.Scatter(x=x, y=y, mode="lines+markers", name=name, legendgroup=control, line=line, error_y=bars)]
 
 
-def _random_range(rows: pd.DataFrame, measure: str) -> list[go.Scatter]:
-    name, colour, _ = _CONTROLS["random"]
+def _range(rows: pd.DataFrame, measure: str, control: str) -> list[go.Scatter]:
+    """Of the draws of a control: lowest to highest as a band, the mean as a line."""
+    name, colour, dash = _CONTROLS[control]
     spread = rows.groupby("strength")[measure].agg(["min", "mean", "max"]).reset_index()
     x = spread["strength"].tolist()
     edge = {"width": 0, "color": colour}
-    shared = {"x": x, "mode": "lines", "legendgroup": "random", "hoverinfo": "skip"}
+    shared = {"x": x, "mode": "lines", "legendgroup": control, "hoverinfo": "skip"}
     return [
         go.Scatter(y=spread["max"].tolist(), line=edge, showlegend=False, **shared),
-        go.Scatter(y=spread["min"].tolist(), line=edge, showlegend=False, fill="tonexty",
-                   fillcolor="rgba(139,148,156,0.3)", **shared),
-        go.Scatter(x=x, y=spread["mean"].tolist(), mode="lines+markers", name=name, legendgroup="random",
-                   line={"color": colour, "width": 2}),
+        go.Scatter(y=spread["min"].tolist(), line=edge, showlegend=False, fill="tonexty", fillcolor=faint(colour),
+                   **shared),
+        go.Scatter(x=x, y=spread["mean"].tolist(), mode="lines+markers", name=name, legendgroup=control,
+                   line={"color": colour, "dash": dash, "width": 2}),
     ]  # fmt: skip
 
 

@@ -26,6 +26,12 @@ def plain_layout(height: int, **more: Any) -> dict[str, Any]:
     return {"height": height, "margin": _MARGIN, "legend": _ABOVE, "hovermode": "closest", **more}
 
 
+def faint(colour: str, opacity: float = 0.3) -> str:
+    """A ``#rrggbb`` colour that lets what is behind it through."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
 def words(name: str) -> str:
     """A key as words (``pleural_effusion:left`` → ``pleural effusion, left``), markup in it taken literally."""
     return html.escape(str(name).replace("_", " ").replace(":", ", "), quote=False)

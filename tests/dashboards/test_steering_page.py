@@ -6,7 +6,7 @@ import pytest
 
 from dashboards.data import RunData
 from dashboards.privacy import Shown
-from dashboards.steering_page import EXAMPLES, SteeringRecords, steering_summary
+from dashboards.steering_page import EXAMPLES, SteeringRecords, steering_note, steering_summary
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +16,12 @@ def run(run_dir: Path) -> RunData:
 
 def test_the_summary_sets_controls_beside_the_best_strength(run: RunData) -> None:
     rows = steering_summary(run)
-    assert [row["control"] for row in rows] == [None, "prompt_only", "wrong_sign", "equal_rate", "random"]
+    assert [row["control"] for row in rows] == [None, "random", "prompt_only", "wrong_sign", "equal_rate"]
     assert rows[0]["on"] == pytest.approx(0.85)
     assert {row["strength"] for row in rows} == {4.0, 0.0}
-    random = rows[-1]
-    assert random["low"] <= random["on"] <= random["high"]
+    random = rows[1]
+    assert random["on"] <= random["high"]
+    assert "older versions" in steering_note(run)
 
 
 def test_records_know_their_features_and_show_the_first_studies(run: RunData) -> None:

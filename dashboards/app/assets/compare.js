@@ -1,20 +1,5 @@
 // Reports before and after steering, side by side, with what was added and removed marked.
 
-const ARM_NAMES = {
-  none: "steered",
-  random: "control: random direction",
-  random_group: "control: random features",
-  wrong_sign: "control: wrong sign",
-  equal_rate: "control: feature of equal rate",
-  prompt_only: "control: asked for in the prompt",
-  image: "control: the image itself changed",
-};
-
-function armName(one) {
-  const name = ARM_NAMES[one.control] ?? words(one.control);
-  return one.strength ? `${name}, strength ${fixed(one.strength, 1)}` : name;
-}
-
 /** What happened to each finding, in words and with a sign. */
 function changeChips(steered) {
   const chip = ([name, before, after]) => {
@@ -40,7 +25,7 @@ function reportPair(example, steered) {
     "div",
     { class: "pair" },
     h("div", {}, h("h4", {}, "Unsteered · ", name), diffReport(parts, "del")),
-    h("div", {}, h("h4", {}, armName(steered)), diffReport(parts, "ins"), changeChips(steered)),
+    h("div", {}, h("h4", {}, armAtStrength(steered)), diffReport(parts, "ins"), changeChips(steered)),
   );
 }
 
@@ -58,5 +43,5 @@ WIDGETS.examples = ({ examples }) => {
   };
   show(first);
   if (arms.size === 1) return place;
-  return [choice("Compare with", first, [...arms].map(([value, one]) => [value, armName(one)]), show), place];
+  return [choice("Compare with", first, [...arms].map(([value, one]) => [value, armAtStrength(one)]), show), place];
 };

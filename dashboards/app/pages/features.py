@@ -25,7 +25,7 @@ _COLUMNS = (
     ("rate", "Fires", "Share of tokens on which it fires", 104, "PercentCell"),
     ("score", "AUC", "Against hard negatives, with its interval; the tick is labels of others", 190, "ScoreCell"),
     ("n_studies", "Studies", "Studies in which it fires", 104, None),
-    ("steers", "Steers", "Whether a steering experiment with it went beyond its controls", 108, None),
+    ("steers", "Steers", "Whether steering it, alone or in a group, reached its goal beyond the controls", 108, None),
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _fields(context: Context, query: FeatureQuery) -> list[dict[str, Any]]:
     view = context.view
     assert view.list is not None
     anything = ["", "any"]
-    steers = {"yes": "steers", "no": "does not", "untested": "untested"}
+    steers = {"yes": "alone", "in a group": "in a group", "no": "does not", "untested": "untested"}
     groups = [[str(number), f"group {number}"] for number in range(1, view.list.groups + 1)]
     fields: list[dict[str, Any]] = [
         {

@@ -10,13 +10,15 @@ from dash import html
 from dashboards.app import parts
 from dashboards.app.parts import count, number, panel, percent, small
 from dashboards.app.view import RunView
+from dashboards.steering_page import steering_note
 
 if TYPE_CHECKING:
     from dashboards.app.routing import Context
 
 _CONTROLS = {
-    "random": "control: random direction", "wrong_sign": "control: wrong sign",
-    "equal_rate": "control: feature of equal rate", "prompt_only": "control: asked for in the prompt",
+    "random": "control: random direction", "random_group": "control: random features",
+    "wrong_sign": "control: wrong sign", "equal_rate": "control: feature of equal rate",
+    "prompt_only": "control: asked for in the prompt",
 }  # fmt: skip
 _EFFECT = "Share of the difference between two reports that moves along when the residual stream is swapped there."
 
@@ -182,26 +184,33 @@ def _steering(view: RunView) -> html.Section | None:
             if row["control"]
             else parts.words(row["condition"])
         )
-        low = parts.interval(row["low"], row["high"])
+        low, high = percent(row["low"]), percent(row["high"])
         rows.append(
             [
                 row["experiment"],
                 name,
                 number(row["strength"], 1),
                 percent(row["on"]),
-                low,
+                f"{low} to {high}" if row["low"] is not None else f"at most {high}",
                 percent(row["off"]),
+                count(row["n"]),
                 number(row["p"], 3),
+                row["verdict"] or "",
             ]
         )
     heads = ["experiment", "condition", ("strength", "num"), ("on target", "num"), ("95 % or range", "num"),
-             ("off target", "num"), ("p", "num")]  # fmt: skip
+             ("off target", "num"), ("n", "num"), ("p", "num"), "verdict"]  # fmt: skip
     cards = parts.missing_cards(view.missing("steering"))
     if not rows and not cards:
         return None
     listed = parts.table("Steering beside its controls", heads, rows) if rows else None
     return panel(
-        "Steering", listed, html.P(parts.link("/steering", "All experiments")) if rows else None, *cards, wide=True
+        "Steering",
+        listed,
+        small(steering_note(view.data)) if rows else None,
+        html.P(parts.link("/steering", "All experiments")) if rows else None,
+        *cards,
+        wide=True,
     )
 
 

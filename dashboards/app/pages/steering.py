@@ -9,9 +9,9 @@ from dash import dcc, html
 from dashboards.app import parts
 from dashboards.app.live import KINDS, MAX_STRENGTH
 from dashboards.app.parts import count, number, panel, percent, words
-from dashboards.app.steering_parts import condition_rows, experiment_of, record_block
-from dashboards.app.verdicts import verdict_of
+from dashboards.app.steering_parts import experiment_of, record_block
 from dashboards.app.view import RunView
+from dashboards.outcomes import arms_of
 
 if TYPE_CHECKING:
     from dashboards.app.routing import Context
@@ -23,6 +23,11 @@ _EFFECTS = (
 )  # fmt: skip
 #: Measures that newer experiments have besides; shown where there are any.
 _LATER = (("clean", "clean"), ("excess", "beyond random"), ("radfact_f1", "RadFact F1"), ("lunguage_f1", "LUNGUAGE F1"))
+
+
+_HELD_OUT = "Strengths were chosen on one half of the patients; the figures are of the other half."
+_OLD = "Where a condition is called (not) beyond its controls, there are no such halves: all studies chose."
+_ALL = "Of all studies, those that chose the strength included; the verdict is of the half that did not."
 
 
 def page(context: Context, rest: str) -> Any:
@@ -44,42 +49,40 @@ def page(context: Context, rest: str) -> Any:
 
 
 def _verdicts(view: RunView, chosen: int) -> html.Section:
-    rows = []
-    for at, record in enumerate(view.steering.records):
-        own = condition_rows(view, record["experiment"], record["condition"])
-        verdict, _ = verdict_of(record["condition"], own, view.verdicts.get(record["experiment"]))
-        best = own.assign(net=own["on_target"] - own["off_target"]).sort_values("net").iloc[-1]
-        name = f"{words(record['experiment'])}: {words(record['condition'])}"
+    rows, held_out = [], True
+    for at, (record, found) in enumerate(zip(view.steering.records, view.outcomes, strict=True)):
+        name = f"{words(found.experiment)}: {words(found.condition)}"
         shown = html.Strong(name) if at == chosen else parts.link(f"/steering?record={at}", name)
         features = [part for one in record["features"][:6] for part in (parts.feature_link(one), " ")]
+        held_out = held_out and found.held_out
         rows.append(
             [
                 shown,
-                f"{words(record['key'])} → {record['goal']}",
+                f"{words(found.key)} → {found.goal}",
                 html.Span(features),
-                verdict,
-                number(best["strength"], 1),
-                percent(best["on_target"]),
-                percent(best["random_on_target_high"]),
-                percent(best["off_target"]),
-                count(best["n"]),
+                found.verdict,
+                number(found.strength, 1),
+                percent(found.on_target),
+                f"{percent(found.random)} ({percent(found.random_high)})",
+                percent(found.off_target),
+                count(found.n),
             ]
         )
-    heads = ["condition", "goal", "features", "verdict", ("best strength", "num"), ("on target", "num"),
-             ("highest random", "num"), ("off target", "num"), ("n", "num")]  # fmt: skip
-    return panel("Experiments", parts.table("Conditions and verdicts", heads, rows))
+    heads = ["condition", "goal", "features", "verdict", ("strength", "num"), ("on target", "num"),
+             ("random: mean (highest)", "num"), ("off target", "num"), ("n", "num")]  # fmt: skip
+    note = _HELD_OUT if held_out else f"{_HELD_OUT} {_OLD}"
+    return panel("Experiments", parts.table("Conditions and verdicts", heads, rows), parts.small(note))
 
 
 def _effects(view: RunView, record: dict[str, Any]) -> html.Section:
-    found = experiment_of(view, record["experiment"])
-    assert found is not None
-    assert found.effects is not None
-    effects = found.effects
-    own = effects[(effects["condition"] == record["condition"]) | (effects["control"] == "prompt_only")]
+    effects = experiment_of(view, record["experiment"]).effects
+    assert effects is not None
+    own = arms_of(effects, record["condition"])
     columns = list(_EFFECTS)
     columns += [(name, head, "num") for name, head in _LATER if name in own.columns and own[name].notna().any()]
     rows = [[_cell(name, row[name], row) for name, _, _ in columns] for row in own.to_dict("records")]
-    return panel("Effects of every arm", parts.table("Effects", [(head, kind) for _, head, kind in columns], rows))
+    heads = [(head, kind) for _, head, kind in columns]
+    return panel("Effects of every arm", parts.table("Effects", heads, rows), parts.small(_ALL))
 
 
 def _cell(name: str, value: Any, row: dict[str, Any]) -> str:

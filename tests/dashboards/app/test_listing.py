@@ -22,7 +22,8 @@ def rows(view: RunView, query: FeatureQuery, start: int = 0, stop: int = 100) ->
     [
         FeatureQuery(polarity="present"), FeatureQuery(concept="cardiomegaly"), FeatureQuery(group=2),
         FeatureQuery(min_score=0.85),
-        FeatureQuery(min_rate=0.005, max_rate=0.011), FeatureQuery(steers="yes"), FeatureQuery(steers="untested"),
+        FeatureQuery(min_rate=0.005, max_rate=0.011),
+        FeatureQuery(steers="in a group"), FeatureQuery(steers="untested"),
         FeatureQuery(polarity="absent", concept="pleural_effusion"), FeatureQuery(modality="image"),
     ],
 )  # fmt: skip
