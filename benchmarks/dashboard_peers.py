@@ -4,8 +4,9 @@ Run: python -m venv /tmp/sd
      /tmp/sd/bin/pip install torch==2.13.0 sae-dashboard==0.8.0 pyarrow==20.0.0
      /tmp/sd/bin/pip uninstall -y torchvision            # a wheel for another torch; nothing here needs it
      export OMP_WAIT_POLICY=PASSIVE
-     python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python     # both, on text
-     python benchmarks/dashboard_peers.py --images                             # ours with pictures, which has no peer
+     python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python                    # both, on text
+     python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python --studies 1200     # four times the tokens
+     python benchmarks/dashboard_peers.py --images                            # ours with pictures, which has no peer
 
 SAEDashboard wants other versions of what we use, hence an environment of its own. Every side is a process of its own;
 they build in turn, each round beginning with another one, and the first round does not count. A build begins with an
@@ -208,9 +209,9 @@ def report(rows: list[dict[str, Any]]) -> None:
 
 
 def keep(rows: list[dict[str, Any]]) -> None:
-    """Rows of the same kind replace those of an earlier run."""
+    """Rows of the same studies replace those of an earlier run."""
     old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    rest = [row for row in old if row["images"] != rows[0]["images"]]
+    rest = [row for row in old if any(row[name] != rows[0][name] for name in ("images", "studies", "n_features"))]
     kept = [{name: value for name, value in row.items() if name != "max_activation"} for row in rows]
     RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rest + kept) + "\n]\n")
 

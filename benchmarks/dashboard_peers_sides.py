@@ -182,7 +182,7 @@ def hooked(start: dict[str, Any]) -> Any:
     )
     model = HookedSAETransformer(config)
     model.load_state_dict(convert_llama_weights(llama, config), strict=False)
-    half = torch.arange(config.rotary_dim // 2) / (config.rotary_dim // 2)
+    half = torch.arange(0, config.d_head, 2) / config.d_head
     angles = torch.arange(config.n_ctx)[:, None] / start["rope"]["factor"] / start["rope"]["rope_theta"] ** half
     angles = torch.cat([angles, angles], dim=1)
     for block in model.blocks:
