@@ -5,7 +5,7 @@ Run: python -m venv /tmp/sd
      /tmp/sd/bin/pip uninstall -y torchvision            # a wheel for another torch; nothing here needs it
      export OMP_WAIT_POLICY=PASSIVE
      python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python                    # both, on text
-     python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python --studies 1200     # four times the tokens
+     python benchmarks/dashboard_peers.py --peer-python /tmp/sd/bin/python --studies 1200 --rounds 2
      python benchmarks/dashboard_peers.py --images                            # ours with pictures, which has no peer
 
 SAEDashboard wants other versions of what we use, hence an environment of its own. Every side is a process of its own;
