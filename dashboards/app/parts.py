@@ -94,6 +94,12 @@ def number(value: Any, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if known else "–"
 
 
+def p_value(value: Any) -> str:
+    """Three digits; below them a bound, since no p is zero."""
+    known = isinstance(value, int | float) and value == value
+    return "< 0.001" if known and value < 0.0005 else number(value, 3)
+
+
 def percent(value: Any) -> str:
     if not isinstance(value, int | float) or value != value:
         return "–"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_FEATURES = 12
 MOST_STUDIES = 12
+#: Share of its largest activation from which a feature contradicts what labels say.
+SPEAKS = 0.5
 
 
 def strongest(view: RunView, study: int, region: int | None, image: str, cols: int) -> list[int]:
@@ -95,15 +97,44 @@ def statuses(row: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(status) for name, status in found.items()} if isinstance(found, dict) else {}
 
 
+def contradictions(
+    row: Mapping[str, Any], known: Mapping[int, Mapping[str, Any]], mine: Mapping[str, Any] | None
+) -> list[str]:
+    """Why a match contradicts, in words; only features that fire strongly in it (:data:`SPEAKS`) have a say.
+
+    Either a feature's label names a finding and the study's own labels say the opposite, which is not so in the study
+    that others are compared with; or the labels of the two studies say opposite things about a finding whose feature
+    fires strongly in both.
+
+    Args:
+        known: label, ``concept``, ``side`` and ``polarity`` of the features.
+        mine: the row of the study that others are compared with.
+    """
+    shared = set(disagreements(mine, known)) if mine else set()
+    found = [one for one in disagreements(row, known) if one not in shared]
+    if mine is None:
+        return found
+    both = [one for one in known if min(row["shares"].get(one, 0), mine["shares"].get(one, 0)) >= SPEAKS]
+    a, b = statuses(mine), statuses(row)
+    for name in sorted({_finding(known[one]) for one in both if known[one].get("concept")}):
+        if {a.get(name), b.get(name)} == {"present", "absent"}:
+            found.append(f"{name.replace('_', ' ').replace(':', ', ')}: {a[name]} there, {b[name]} here")
+    return found
+
+
 def disagreements(row: Mapping[str, Any], known: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Findings that labels of the firing features name and the study's own labels deny (or the other way round)."""
+    """Findings that labels of strongly firing features name and the study's own labels deny, or the other way round."""
     own = statuses(row)
     found = []
     for feature, share in row["shares"].items():
         label = known.get(feature, {})
-        concept, side, polarity = label.get("concept"), label.get("side"), label.get("polarity")
-        status = own.get(f"{concept}:{side}") if side else own.get(str(concept))
+        status, polarity = own.get(_finding(label)), label.get("polarity")
         against = (polarity == "present" and status == "absent") or (polarity == "absent" and status == "present")
-        if share >= 0.25 and against:
-            found.append(f"#{feature} says {concept} {polarity}, the study’s labels say {status}".replace("_", " "))
+        if share >= SPEAKS and against:
+            text = f"#{feature} says {label.get('concept')} {polarity}, the study’s labels say {status}"
+            found.append(text.replace("_", " "))
     return found
+
+
+def _finding(label: Mapping[str, Any]) -> str:
+    return f"{label.get('concept')}:{label['side']}" if label.get("side") else str(label.get("concept"))

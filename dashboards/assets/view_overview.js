@@ -139,7 +139,7 @@ function steeringPanel(index) {
     percent(row.off),
     percent(row.unreadable),
     count(row.n),
-    isNumber(row.p) ? fixed(row.p, 3) : DASH,
+    isNumber(row.p) ? (row.p < 0.0005 ? "< 0.001" : fixed(row.p, 3)) : DASH,
     row.verdict,
   ]);
   return panel(

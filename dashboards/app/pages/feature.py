@@ -9,7 +9,7 @@ from dash import dcc, html
 from autointerp.schema import FAILED_LABEL
 from dashboards.app import feature_data, parts
 from dashboards.app.notes_form import notes_panel
-from dashboards.app.parts import count, number, panel, percent, small, words
+from dashboards.app.parts import count, number, p_value, panel, percent, small, words
 from dashboards.app.steering_parts import record_block
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _score_table(scores: list[dict[str, Any]]) -> html.Div:
 
 def _score_cells(one: dict[str, Any], flipped: bool, adjusted: bool) -> list[Any]:
     start = [one["scorer"], _AGAINST.get(one["negative_kind"], words(one["negative_kind"]))]
-    extra = ([number(one["flipped_auc"])] if flipped else []) + ([number(one["q"], 3)] if adjusted else [])
+    extra = ([number(one["flipped_auc"])] if flipped else []) + ([p_value(one["q"])] if adjusted else [])
     if not one["n"]:
         return [*start, "", "–", one["note"] or "", "–", *extra, "0"]
     name = "auc" if one["auc"] is not None else "balanced_accuracy"  # an intruder test has a share found instead

@@ -53,7 +53,7 @@ def page(context: Context, rest: str) -> Any:
             f"{count(len(rows))} studies{phantom}, {order}. An earlier picture that came along counts as a point."
         ),
     )
-    figure = _figure(points)
+    figure = _figure(context, points)
     return html.Article(
         [head, figure, html.Ol([_item(context, points, at) for at in range(len(points))], className="timeline")],
         className="stack",
@@ -146,12 +146,12 @@ def _findings(context: Context, point: dict[str, Any]) -> dict[str, str]:
     return {name: status for name, _, status in pairs if status in ("present", "absent", "uncertain")}
 
 
-def _figure(points: list[dict[str, Any]]) -> html.Section | None:
+def _figure(context: Context, points: list[dict[str, Any]]) -> html.Section | None:
     rows = [
         {"study": point["name"], "finding": name, "status": status}
-        for point in points if not point["prior"]
-        for name, status in similar.statuses(point["row"]).items()
-    ]  # fmt: skip
+        for point in points
+        for name, status in _findings(context, point).items()
+    ]
     if not any(row["status"] != "absent" for row in rows):
         return None
     return panel(
@@ -200,7 +200,7 @@ def _item(context: Context, points: list[dict[str, Any]], at: int) -> html.Li:
 
 
 def _changes(before: dict[str, str], now: dict[str, str], href: str) -> html.Div:
-    """New and resolved findings; a side is listed only where its whole is not."""
+    """Findings that came, went, or were not told before."""
     chips = []
     for name in sorted({*before, *now}):
         was, is_now = before.get(name), now.get(name)
@@ -208,6 +208,9 @@ def _changes(before: dict[str, str], now: dict[str, str], href: str) -> html.Div
             chips.append(parts.link(f"{href}?finding={quote(name)}", parts.chip(f"new: {words(name)}", "changed", "Δ")))
         elif was == "present" and is_now == "absent":
             chips.append(parts.link(href, parts.chip(f"resolved: {words(name)}", "changed", "Δ")))
+        elif was is None and is_now == "present":
+            told = parts.chip(f"not told before: {words(name)}", "uncertain", "?")
+            chips.append(parts.link(f"{href}?finding={quote(name)}", told))
     return html.Div([html.H3("Changed since the one before"), html.Div(chips or "nothing", className="chips")])
 
 

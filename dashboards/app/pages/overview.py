@@ -8,7 +8,7 @@ import pandas as pd
 from dash import html
 
 from dashboards.app import parts
-from dashboards.app.parts import count, number, panel, percent, small
+from dashboards.app.parts import count, number, p_value, panel, percent, small
 from dashboards.app.view import RunView
 from dashboards.steering_page import steering_note
 
@@ -194,7 +194,7 @@ def _steering(view: RunView) -> html.Section | None:
                 f"{low} to {high}" if row["low"] is not None else f"at most {high}",
                 percent(row["off"]),
                 count(row["n"]),
-                number(row["p"], 3),
+                p_value(row["p"]),
                 row["verdict"] or "",
             ]
         )

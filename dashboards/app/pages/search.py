@@ -91,35 +91,20 @@ def _found(
         for one in features
         for part in (parts.feature_link(one), f" {known.get(one, {}).get('label') or 'no label'}; ")
     ]
-    shared = set(similar.disagreements(mine, known)) if mine else set()  # what holds of both contradicts nothing
-    agree: list[dict[str, Any]] = []
-    against: list[dict[str, Any]] = []
     for row in others:
-        row["against"] = [one for one in similar.disagreements(row, known) if one not in shared]
-        if mine is not None:
-            row["against"] += _differences(mine, row, known)
-        (against if row["against"] else agree).append(row)
+        row["against"] = similar.contradictions(row, known, mine)
+    nearest, rest = others[: similar.MOST_STUDIES], others[similar.MOST_STUDIES :]
+    against = [row for row in rest if row["against"]]
     by = "cosine of the features’ shares" if mine else "mean share of the features’ largest activations"
     place = f" in a patch around {patch} of the {words(image)} image" if patch is not None else ""
     return [
         html.P(["Looked for: ", *listed], className="muted"),
         small(f"Likeness: {by}{place}. Labels are machine-written."),
-        panel("Similar", _cards(agree, known) if agree else parts.muted("None.")),
+        panel("Similar", _cards(nearest, known) if nearest else parts.muted("None.")),
         panel(
-            "Contradictory: the same features fire, and the labels disagree",
-            _cards(against, known) if against else parts.muted("None among these."),
+            "Further contradictory cases: the same features fire, and the labels disagree",
+            _cards(against, known) if against else parts.muted("None."),
         ),
-    ]
-
-
-def _differences(mine: dict[str, Any], row: dict[str, Any], known: dict[int, dict[str, Any]]) -> list[str]:
-    """Findings named by the features' labels of which the two studies say opposite things."""
-    a, b = similar.statuses(mine), similar.statuses(row)
-    concepts = {str(one["concept"]) for one in known.values() if one.get("concept")}
-    return [
-        f"{words(one)}: {a[one]} there, {b[one]} here"
-        for one in sorted(concepts)
-        if {a.get(one), b.get(one)} == {"present", "absent"}
     ]
 
 

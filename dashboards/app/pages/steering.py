@@ -8,7 +8,7 @@ from dash import dcc, html
 
 from dashboards.app import parts
 from dashboards.app.live import KINDS, MAX_STRENGTH
-from dashboards.app.parts import count, number, panel, percent, words
+from dashboards.app.parts import count, number, p_value, panel, percent, words
 from dashboards.app.steering_parts import experiment_of, record_block
 from dashboards.app.view import RunView
 from dashboards.outcomes import arms_of
@@ -95,7 +95,7 @@ def _cell(name: str, value: Any, row: dict[str, Any]) -> str:
         return percent(value) + (f" ({percent(low)} to {percent(high)})" if low is not None and low == low else "")
     if name == "parse_failures":
         return percent(value)
-    return number(value, 3 if name == "p_adjusted" else 2 if name != "strength" else 1)
+    return p_value(value) if name == "p_adjusted" else number(value, 1 if name == "strength" else 2)
 
 
 def _live(context: Context) -> html.Section:
