@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboards.app.images import image_href
 from dashboards.data import IMAGE_NAMES, SECTIONS
+from dashboards.study_masks import StudyMasks
 
 if TYPE_CHECKING:
     from dashboards.app.routing import Context
@@ -31,7 +32,7 @@ def study_row(view: RunView, study_id: str) -> dict[str, Any] | None:
         return None
     number = int(found[0]["study"])
     row = {str(key): value for key, value in frame.loc[number].to_dict().items()}
-    details = view.tables.ask("SELECT grounded, metadata FROM study_details WHERE study = ?", [number])[0]
+    details = view.tables.ask("SELECT grounded, metadata, masks FROM study_details WHERE study = ?", [number])[0]
     return row | {"study": number} | details
 
 
@@ -87,6 +88,20 @@ def grid_of(view: RunView) -> tuple[int, int]:
 def split_sentences(text: str) -> list[str]:
     """Sentences as the index cuts them: at full stops, exclamation and question marks and line breaks."""
     return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
+
+
+def with_masks(masks: StudyMasks, features: Sequence[Mapping[str, Any]], grid: tuple[int, int]) -> list[dict[str, Any]]:
+    """Features with the findings with a mask that their label names (``masks``) and how much lies ``inside``."""
+    return [
+        {**one, "masks": masks.about(one["concept"], one["side"]), "inside": masks.inside(one, grid)}
+        for one in features
+    ]
+
+
+def masks_behind(masks: StudyMasks, sentence: Mapping[str, Any]) -> list[str]:
+    """Findings with a mask that a sentence tells of, also where it says that they are absent."""
+    told = [_parsed(one) for one in sentence["findings"]]
+    return list(dict.fromkeys(name for concept, side, _ in told for name in masks.about(concept, side)))
 
 
 def sentences_of(context: Context, row: Mapping[str, Any]) -> list[dict[str, Any]]:
