@@ -103,7 +103,7 @@ def _kept(part: Part) -> Iterator[tuple[StudyReader, dict[str, Any]]]:
 
 def _require_same(stored: dict[str, Any], given: dict[str, Any], directory: Path) -> None:
     for name in _COMPARED:
-        if stored[name] != given.get(name):  # a table from before a column was there has none
+        if stored.get(name) != given.get(name):  # a table from before a column was there has none
             raise InputError(
                 f"{directory}: {name} of study number {stored['study']} is not as stored; the inputs have changed. "
                 "Merge into a new folder"

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         pa.field("rows", pa.int32(), nullable=False),
         *[pa.field(name, pa.binary()) for name in PREVIEWS],
         pa.field("masks", pa.string()),
+        pa.field("crops", pa.string()),
     ],
     metadata={"format": "interp-studies", "version": "1"},
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Shares of patients in each split where the source names none.
 SPLITS = (("train", 0.8), ("validate", 0.1), ("test", 0.1))
-_JSON_COLUMNS = ("labels", "grounded", "metadata", "structured")
+_JSON_COLUMNS = ("labels", "grounded", "metadata", "structured", "crops")
 _LABEL_VALUES = {"present": 1.0, "absent": 0.0, "uncertain": np.nan}
 
 
@@ -107,8 +107,8 @@ class StudyIndex:
 
     Attributes:
         frame: one row a study, indexed by study number; what is stored as JSON (``labels``, ``grounded``,
-            ``metadata``, ``structured``) is decoded (None where the source has none), previews and masks are left out
-            (see :meth:`preview` and :meth:`masks`). In a complete store row i is study i.
+            ``metadata``, ``structured``, ``crops``) is decoded (None where the source has none), previews and masks
+            are left out (see :meth:`preview` and :meth:`masks`). In a complete store row i is study i.
     """
 
     def __init__(self, frame: pd.DataFrame, path: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from activations.studies_table import StudyIndex, base_record
 from activations.study_pictures import picture_columns
 from radiology.errors import InputError
 from radiology.phantom.cases import phantom_study
-from radiology.study import Study
+from radiology.study import GroundedSentence, Study
 
 
 class Cropping:
@@ -96,6 +96,21 @@ def test_what_the_crop_cuts_off_has_no_mask_and_a_thin_line_keeps_its_own(tmp_pa
     assert set(masks) == {"line", "whole"}
     assert masks["whole"].all()
     assert masks["line"].all(axis=0).sum() == masks["line"].any(axis=0).sum() in (1, 2)
+
+
+@pytest.mark.parametrize("shape", [(60, 100), (3000, 2500), (300, 140), (1400, 1400)])
+@pytest.mark.parametrize("seen", [40, 30])
+def test_the_part_that_a_preview_shows_is_measured(tmp_path: Path, shape: tuple[int, int], seen: int) -> None:
+    picture = np.zeros(shape, dtype=np.uint8)
+    grounded = (GroundedSentence("Big heart.", ((0.4, 0.4, 0.6, 0.6),)),)
+    study = Study("s", "p", {"frontal": picture}, "own", grounded=grounded)
+    found = stored(tmp_path, Cropping(seen), study).frame["crops"][0]
+    side = min(shape) * seen / 40
+    share_x, share_y = side / shape[1], side / shape[0]
+    pixel = max(share_x, share_y) / seen  # crops begin at whole pixels
+    expected = [0.5 - share_x / 2, 0.5 - share_y / 2, 0.5 + share_x / 2, 0.5 + share_y / 2]
+    assert (found or {"frontal": [0, 0, 1, 1]})["frontal"] == pytest.approx(expected, abs=pixel / 2 + 0.002)
+    assert (found is None) == (expected == [0, 0, 1, 1])
 
 
 def test_a_mask_of_another_shape_than_its_image_is_refused() -> None:

@@ -255,6 +255,9 @@ def test_a_sentence_lights_its_features_and_the_report_is_held_against_them(
         "The heart is big in study 0.",
     ]
     assert sentences[0]["boxes"] == [[0.5, 0.5, 0.8, 0.9]]
+    cut = study_data.sentences_of(context, row | {"crops": '{"frontal": [0.6, 0.0, 1.0, 0.8]}'})
+    assert cut[0]["boxes"] == [pytest.approx([0.0, 0.625, 0.5, 1.0])], "moved onto the part that the preview shows"
+    assert study_data.sentences_of(context, row | {"crops": '{"frontal": [0, 0, 0.5, 0.5]}'})[0]["boxes"] == []
     behind = {one["id"]: one["why"] for one in study_data.link_sentences(sentences, features)[0]}
     assert behind[3] == "fires in this sentence"
     assert 0 in behind, "labelled pleural effusion present, and fires in the image"
