@@ -22,7 +22,8 @@ from activations.models.base import ReportModel
 from activations.passes import generating, teacher_forced
 from activations.roles import Role, TokenTable
 from activations.store import RoleSpec, as_roles
-from activations.studies_table import base_record, preview_columns
+from activations.studies_table import base_record
+from activations.study_pictures import picture_columns
 from activations.summary import StoreSummary, require_rows, summarize
 from activations.write_behind import WriteBehind
 from activations.writer import DEFAULT_SHARD_ROWS, StoreWriter, StudyRows
@@ -243,7 +244,7 @@ def _process(options: _Options, batch: Sequence[_Numbered]) -> list[StudyRows]:
             "report": done.reports[i],
             "report_source": done.report_sources[i],
             "rows": len(kept),
-            **preview_columns(model, one.study, options.preview_size),
+            **picture_columns(model, one.study, options.preview_size),
         }
         rows = {site: _pick(done.rows[site][i], positions_for(site, table), kept) for site in config.sites}
         finished.append(StudyRows(record, _subset(table, kept), kept, rows))

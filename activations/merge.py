@@ -22,7 +22,7 @@ from activations.files import make_folder, storage_errors, write_atomically
 from activations.manifest import Manifest, read_manifest
 from activations.merge_plan import NOTE, MergePlan, Part
 from activations.room import require_room
-from activations.studies_files import FILE_NAME, PREVIEWS, SCHEMA
+from activations.studies_files import FILE_NAME, LARGE, SCHEMA
 from activations.summary import StoreSummary, summarize
 from activations.write_behind import WriteBehind
 from activations.writer import DEFAULT_SHARD_ROWS, StoreWriter
@@ -30,7 +30,7 @@ from radiology.errors import InputError
 
 Progress = Callable[[int, int], None]
 #: What tells whether the studies of an interrupted merge are those that are given now.
-_COMPARED = tuple(name for name in SCHEMA.names if name not in PREVIEWS)
+_COMPARED = tuple(name for name in SCHEMA.names if name not in LARGE)
 
 
 def merge(
@@ -103,7 +103,7 @@ def _kept(part: Part) -> Iterator[tuple[StudyReader, dict[str, Any]]]:
 
 def _require_same(stored: dict[str, Any], given: dict[str, Any], directory: Path) -> None:
     for name in _COMPARED:
-        if stored[name] != given.get(name):  # a table from before a column was there has none
+        if stored.get(name) != given.get(name):  # a table from before a column was there has none
             raise InputError(
                 f"{directory}: {name} of study number {stored['study']} is not as stored; the inputs have changed. "
                 "Merge into a new folder"

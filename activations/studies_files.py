@@ -21,6 +21,8 @@ from radiology.errors import InputError
 
 FILE_NAME = "studies.parquet"
 PREVIEWS = tuple(f"preview_{name}" for name in IMAGE_NAMES)
+#: Columns that are looked at one study at a time; a frame of all studies does without them.
+LARGE = (*PREVIEWS, "masks")
 TEXT_SECTIONS = ("indication", "technique", "comparison", "prior_report")
 
 SCHEMA = pa.schema(
@@ -41,6 +43,8 @@ SCHEMA = pa.schema(
         pa.field("structured", pa.string()),
         pa.field("rows", pa.int32(), nullable=False),
         *[pa.field(name, pa.binary()) for name in PREVIEWS],
+        pa.field("masks", pa.string()),
+        pa.field("crops", pa.string()),
     ],
     metadata={"format": "interp-studies", "version": "1"},
 )

@@ -17,16 +17,16 @@ from PIL import Image
 
 from activations.manifest import open_manifest
 from activations.roles import IMAGE_NAMES
-from activations.studies_files import FILE_NAME, PREVIEWS, SCHEMA, TEXT_SECTIONS, open_table, part_records, read_records
+from activations.studies_files import FILE_NAME, LARGE, SCHEMA, TEXT_SECTIONS, open_table, part_records, read_records
 from radiology.errors import InputError
+from radiology.masks import decode_mask
 
 if TYPE_CHECKING:
-    from activations.models.base import ReportModel
     from radiology.study import GroundedSentence, Study
 
 #: Shares of patients in each split where the source names none.
 SPLITS = (("train", 0.8), ("validate", 0.1), ("test", 0.1))
-_JSON_COLUMNS = ("labels", "grounded", "metadata", "structured")
+_JSON_COLUMNS = ("labels", "grounded", "metadata", "structured", "crops")
 _LABEL_VALUES = {"present": 1.0, "absent": 0.0, "uncertain": np.nan}
 
 
@@ -77,20 +77,6 @@ def _sentence(sentence: GroundedSentence) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in always or value not in (None, (), [])}
 
 
-def preview_columns(model: ReportModel, study: Study, size: int | None) -> dict[str, bytes]:
-    """``preview_<image>`` → PNG of the crop that the encoder sees, for the images that the study has.
-
-    None for a model that reads text only.
-    """
-    pictures = {}
-    for name in IMAGE_NAMES if model.image_size else ():
-        if name in study.images:
-            buffer = io.BytesIO()
-            Image.fromarray(model.preview(study, name, size)).save(buffer, format="PNG")
-            pictures[f"preview_{name}"] = buffer.getvalue()
-    return pictures
-
-
 def _json(study: Study, field: str, value: Any) -> str | None:
     if value is None:
         return None
@@ -121,8 +107,8 @@ class StudyIndex:
 
     Attributes:
         frame: one row a study, indexed by study number; what is stored as JSON (``labels``, ``grounded``,
-            ``metadata``, ``structured``) is decoded (None where the source has none), previews are left out (see
-            :meth:`preview`). In a complete store row i is study i.
+            ``metadata``, ``structured``, ``crops``) is decoded (None where the source has none), previews and masks
+            are left out (see :meth:`preview` and :meth:`masks`). In a complete store row i is study i.
     """
 
     def __init__(self, frame: pd.DataFrame, path: Path | None = None) -> None:
@@ -141,7 +127,7 @@ class StudyIndex:
             InputError: there is no study index, or the store is not complete.
         """
         path = Path(run_dir) / FILE_NAME
-        columns = [name for name in SCHEMA.names if name not in PREVIEWS]
+        columns = [name for name in SCHEMA.names if name not in LARGE]
         if path.is_file() or not allow_incomplete:
             return StudyIndex(_decoded(list(read_records(path, columns)), columns), path)
         directory = Path(run_dir) / "activations"
@@ -199,18 +185,27 @@ class StudyIndex:
         """PNG bytes of the crop of an image that the encoder saw; None if the study has no such image."""
         if image not in IMAGE_NAMES:
             raise InputError(f"image: {image!r} is not one of {list(IMAGE_NAMES)}")
-        if self._path is None:
-            raise InputError(
-                "previews are written when the store is complete; run the same `interp cache` command again"
-            )
-        group, offset = self._place(study)
-        picture: bytes | None = self._group(group, f"preview_{image}")[offset]
+        picture: bytes | None = self._large(study, f"preview_{image}")
         return picture
 
     def preview(self, study: int, image: str) -> np.ndarray | None:
         """The crop as (size, size) uint8 grey; patch (r, c) covers the r-th and c-th of equal parts of it."""
         png = self.preview_png(study, image)
         return None if png is None else np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+
+    def masks(self, study: int) -> dict[str, dict[str, np.ndarray]]:
+        """Image → finding → (size, size) bool of the pixels of its preview that show it; empty if none are known."""
+        text: str | None = self._large(study, "masks")
+        images = {} if text is None else json.loads(text)
+        return {image: {key: decode_mask(one) for key, one in found.items()} for image, found in images.items()}
+
+    def _large(self, study: int, column: str) -> Any:
+        if self._path is None:
+            raise InputError(
+                "previews and masks are read once the store is complete; run the same `interp cache` command again"
+            )
+        group, offset = self._place(study)
+        return self._group(group, column)[offset]
 
     def _place(self, study: int) -> tuple[int, int]:
         row = int(self.frame.index.get_indexer([study])[0])
@@ -232,7 +227,10 @@ class StudyIndex:
         with open_table(self._path) as file:
             if group < 0:
                 return [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-            values: list[Any] = file.read_row_group(group, columns=[column]).column(0).to_pylist()
+            table = file.read_row_group(group, columns=[column])
+            if not table.num_columns:  # written before there was such a column
+                return [None] * file.metadata.row_group(group).num_rows
+            values: list[Any] = table.column(0).to_pylist()
             return values
 
 

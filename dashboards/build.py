@@ -19,6 +19,7 @@ from dashboards.page import assemble, packed_plotly
 from dashboards.pictures import Pictures
 from dashboards.privacy import Shown
 from dashboards.steering_page import SteeringRecords, steering_note, steering_summary
+from dashboards.study_masks import masks_of_studies
 from dashboards.study_page import choose_studies, real_note, study_content, study_list, top_features
 from radiology.errors import InputError
 
@@ -168,11 +169,13 @@ class PageBuilder:
         for start in range(0, len(studies), STUDIES_PER_BLOCK):
             numbers = studies[start : start + STUDIES_PER_BLOCK]
             shown = pictures.of(numbers, None if level.all_views else views, level.side, level.quality)
+            masks = masks_of_studies(self.run.run_dir, numbers)
             contents = []
             for row, (number, images) in enumerate(zip(numbers, shown, strict=True), start=start):
                 blocks.add(f"pictures-{row}", _picture_json(images))
                 assert frame is not None  # numbers come from it
-                contents.append(study_content(self.run, frame.loc[number].to_dict(), list(images), top.get(row, [])))
+                record = frame.loc[number].to_dict() | {"masks": masks.get(number)}
+                contents.append(study_content(self.run, record, list(images), top.get(row, [])))
             blocks.add(f"studies-{start // STUDIES_PER_BLOCK}", pack(contents))
 
     def _typical(self, studies: list[int]) -> list[int]:

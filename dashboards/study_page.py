@@ -10,6 +10,7 @@ import pandas as pd
 
 from autointerp.schema import POSITIVE_KINDS
 from dashboards.data import SECTIONS, RunData
+from dashboards.study_masks import StudyMasks
 
 TOP_FEATURES = 12
 #: Studies shown although no feature refers to them, so that a young run has something to look at.
@@ -83,6 +84,7 @@ def study_content(
         "texts": {name: _text(row[name]) for name in (*SECTIONS, "report")},
         "report_by": report_by(row),
         "images": list(images),
+        "masks": StudyMasks(row.get("masks")).content(images),
         "top": top,
     }
 

@@ -111,6 +111,13 @@ class Study:
 
         return read_image(image)
 
+    def masks_of(self, name: str) -> Mapping[str, np.ndarray]:
+        """Where findings are on an image: finding → (height, width) bool of its pixels; empty without such knowledge.
+
+        A finding is a label (``pleural_effusion:left``). Sources that know masks override this.
+        """
+        return {}
+
 
 def _check_id(field: str, value: str) -> None:
     safe = isinstance(value, str) and _SAFE_ID.fullmatch(value) and value == value.strip()

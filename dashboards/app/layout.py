@@ -19,7 +19,7 @@ _OWN = Path(__file__).parent / "assets"
 #: In the order in which they build on each other; the first ones belong to the one-file export too.
 SCRIPTS = (
     _SHARED / "dom.js", _SHARED / "format.js", _SHARED / "colours.js", _SHARED / "diff.js", _SHARED / "charts.js",
-    _SHARED / "heat.js", _SHARED / "arms.js", _OWN / "plotly_served.js", _SHARED / "figures.js",
+    _SHARED / "heat.js", _SHARED / "masks.js", _SHARED / "arms.js", _OWN / "plotly_served.js", _SHARED / "figures.js",
     _OWN / "widgets.js", _OWN / "forms.js", _OWN / "contexts.js", _OWN / "study.js",
     _OWN / "compare.js", _OWN / "feature_map.js", _OWN / "grid.js", _OWN / "shell.js",
 )  # fmt: skip

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dashboards.app.images import image_href
+from dashboards.app.truths import read_object
 from dashboards.data import IMAGE_NAMES, SECTIONS
+from dashboards.study_masks import StudyMasks
 
 if TYPE_CHECKING:
     from dashboards.app.routing import Context
@@ -31,7 +33,7 @@ def study_row(view: RunView, study_id: str) -> dict[str, Any] | None:
         return None
     number = int(found[0]["study"])
     row = {str(key): value for key, value in frame.loc[number].to_dict().items()}
-    details = view.tables.ask("SELECT grounded, metadata FROM study_details WHERE study = ?", [number])[0]
+    details = view.tables.ask("SELECT grounded, metadata, masks, crops FROM study_details WHERE study = ?", [number])[0]
     return row | {"study": number} | details
 
 
@@ -89,10 +91,28 @@ def split_sentences(text: str) -> list[str]:
     return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
 
 
+def with_masks(masks: StudyMasks, features: Sequence[Mapping[str, Any]], grid: tuple[int, int]) -> list[dict[str, Any]]:
+    """Features with the findings with a mask that their label names (``masks``) and how much lies ``inside``."""
+    return [
+        {**one, "masks": masks.about(one["concept"], one["side"]), "inside": masks.inside(one, grid)}
+        for one in features
+    ]
+
+
+def masks_behind(masks: StudyMasks, sentence: Mapping[str, Any]) -> list[str]:
+    """Findings with a mask that a sentence tells of, also where it says that they are absent."""
+    told = [_parsed(one) for one in sentence["findings"]]
+    return list(dict.fromkeys(name for concept, side, _ in told for name in masks.about(concept, side)))
+
+
 def sentences_of(context: Context, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Sentences of the report with their findings (where they can be read) and boxes (where the source has them)."""
+    """Sentences of the report with their findings (where they can be read) and boxes (where the source has them).
+
+    Boxes are of the preview of the frontal image, in [0, 1]; what its crop cuts off is left out.
+    """
     grounded = [one for one in _list(row.get("grounded")) if isinstance(one, Mapping)]
     boxes = {_key(one.get("text")): one for one in grounded}
+    crop = read_object(row.get("crops")).get("frontal") or (0.0, 0.0, 1.0, 1.0)
     read = context.helpers.read_findings
     found = []
     for text in split_sentences(row["report"]) if isinstance(row.get("report"), str) else []:
@@ -100,8 +120,19 @@ def sentences_of(context: Context, row: Mapping[str, Any]) -> list[dict[str, Any
         findings = list(read(text)) if read is not None else []
         if not findings and known.get("label"):
             findings = [f"{known['label']}={'present' if known.get('boxes') else 'absent'}"]
-        found.append({"text": text, "findings": findings, "boxes": known.get("boxes") or []})
+        found.append({"text": text, "findings": findings, "boxes": _on_preview(known.get("boxes") or [], crop)})
     return found
+
+
+def _on_preview(boxes: Sequence[Sequence[float]], crop: Sequence[float]) -> list[list[float]]:
+    """Boxes of an image as they lie on a part of it; those outside of it are left out."""
+    x, y = crop[2] - crop[0], crop[3] - crop[1]
+    moved = [
+        [(box[0] - crop[0]) / x, (box[1] - crop[1]) / y, (box[2] - crop[0]) / x, (box[3] - crop[1]) / y]
+        for box in boxes
+    ]
+    cut = [[min(1.0, max(0.0, edge)) for edge in box] for box in moved]
+    return [box for box in cut if box[0] < box[2] and box[1] < box[3]]
 
 
 def link_sentences(

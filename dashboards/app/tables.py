@@ -121,7 +121,7 @@ class RunTables:
             return
         path = data.run_dir / "studies.parquet"
         self.view("pictures", path, ("study", "preview_frontal", "preview_lateral", "preview_prior_frontal"))
-        self.view("study_details", path, ("study", "grounded", "metadata"))
+        self.view("study_details", path, ("study", "grounded", "metadata", "masks", "crops"))
         columns = ["study", "study_id", "patient_id", "source", "terms", "split", "labels", "report_source"]
         open_ones = frame[frame["study"].isin(list(shown.numbers))]
         self.frame("studies", open_ones[columns].reset_index(drop=True).astype({"study": "int64"}))

@@ -40,7 +40,7 @@ function describe(index, study, image, map) {
 
 /**
  * Radiograph with a map on it. `study` is a row of the study list, or null where `options.source` gives the ground.
- * With `options.enlarge` it is a button that does that.
+ * With `options.enlarge` it is a button that does that; `options.masks` lie on top.
  */
 function radiograph(index, study, image, map, scale, options = {}) {
   const source = options.source ?? (study === null ? null : pictureOf(study, image));
@@ -49,7 +49,7 @@ function radiograph(index, study, image, map, scale, options = {}) {
   const ground = source
     ? h("img", { src: source, alt: description, loading: "lazy" })
     : h("span", { class: "absent" }, options.blank ?? "picture not in this file");
-  const inside = [ground, map && mapCanvas(map, scale), real && h("span", { class: "real" }, real)];
+  const inside = [ground, map && mapCanvas(map, scale), options.masks?.layer(image), real && h("span", { class: "real" }, real)];
   if (!options.enlarge) return h("div", { class: "radiograph" }, inside);
   const properties = { class: "radiograph", type: "button", "aria-label": `Enlarge: ${description}` };
   return h("button", { ...properties, onclick: options.enlarge }, inside);
@@ -105,13 +105,13 @@ function markedReport(report, sentence) {
 }
 
 /** Opens a dialog with a large picture at the left and `side` at the right. */
-function enlarge(index, study, image, map, scale, side) {
+function enlarge(index, study, image, map, scale, side, masks) {
   const close = (event) => event.target === dialog && dialog.close();
   const dialog = h("dialog", { "aria-label": "Enlarged image", onclose: () => dialog.remove(), onclick: close });
   const button = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const controls = [h("div", {}, button), map && opacitySlider(dialog), map && mapLegend(scale)];
+  const controls = [h("div", {}, button), map && opacitySlider(dialog), map && mapLegend(scale), masks?.legend(image)];
   const beside = h("div", { class: "side" }, controls, side);
-  dialog.append(h("div", { class: "enlarged" }, radiograph(index, study, image, map, scale), beside));
+  dialog.append(h("div", { class: "enlarged" }, radiograph(index, study, image, map, scale, { masks }), beside));
   document.body.append(dialog);
   dialog.showModal();
 }

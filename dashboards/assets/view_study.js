@@ -3,21 +3,22 @@
 /** Pictures of a study as {section, show}; show(entry) lays a feature's map on the picture it was measured on. */
 function studyPictures(index, row, study) {
   const place = h("div", { class: "stack" });
+  const masks = new StudyMasks(study.masks);
   const picture = (image, entry) => {
     const map = entry?.image === image ? entry.map : null;
     const side = [
       paragraph(`Study ${study.id}, ${words(image)}`),
       map && paragraph(`Map of feature #${entry.feature}`),
     ];
-    const open = () => enlarge(index, row, image, map, entry?.max, side);
+    const open = () => enlarge(index, row, image, map, entry?.max, side, masks);
     const caption = words(image) + (map ? ` with the map of feature #${entry.feature}` : "");
-    const shown = radiograph(index, row, image, map, entry?.max, { enlarge: open });
+    const shown = radiograph(index, row, image, map, entry?.max, { enlarge: open, masks });
     return h("figure", {}, shown, h("figcaption", { class: "muted small" }, caption));
   };
   const show = (entry) => place.replaceChildren(...study.images.map((image) => picture(image, entry)));
   show(null);
   const section = panel("Images", study.images.length ? place : muted("This file holds no picture of it."));
-  append(section, [study.images.length > 0 && opacitySlider(section)]);
+  append(section, [study.images.length > 0 && opacitySlider(section), masks.legend()]);
   return { section, show };
 }
 

@@ -8,7 +8,7 @@ changes nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
@@ -81,12 +81,18 @@ class CasePictures:
 class PhantomStudy(Study):
     """A :class:`~radiology.study.Study` with known truth.
 
-    ``masks`` (of the frontal) and ``lateral_masks`` map each present finding key to (size, size) bool.
+    ``masks`` (of the frontal), ``lateral_masks`` and ``prior_masks`` (of the prior frontal) map each finding key that
+    is present there to (size, size) bool.
     """
 
     case: PhantomCase
     masks: Mapping[str, np.ndarray]
     lateral_masks: Mapping[str, np.ndarray]
+    prior_masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def masks_of(self, name: str) -> Mapping[str, np.ndarray]:
+        of_image = {"frontal": self.masks, "lateral": self.lateral_masks, "prior_frontal": self.prior_masks}
+        return of_image.get(name, {})
 
     @property
     def factors(self) -> Factors:
@@ -169,6 +175,7 @@ def study_of(case: PhantomCase, size: int = DEFAULT_SIZE) -> PhantomStudy:
         case=case,
         masks=pictures.frontal.masks,
         lateral_masks=pictures.lateral.masks if pictures.lateral is not None else {},
+        prior_masks=pictures.prior_frontal.masks if pictures.prior_frontal is not None else {},
         structured=None,
         **sections,
     )

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from autointerp import schema
+from radiology.masks import encode_mask
 from steering.schema import CAUSAL_MAP_COLUMNS, EFFECT_COLUMNS, GENERATION_COLUMNS
 
 #: Planted where a page could mistake text for markup.
@@ -88,8 +89,21 @@ def study_rows(n: int, draw: Draw, evil: str) -> list[dict[str, Any]]:
             "preview_frontal": png(draw(study, "frontal")),
             "preview_lateral": png(draw(study, "lateral")) if study % 2 else None,
             "preview_prior_frontal": None,
+            "masks": masks_of(study, evil),
         })  # fmt: skip
     return rows
+
+
+def masks_of(study: int, evil: str) -> str:
+    """The column ``masks``: an effusion at the lower right of the frontal, a ring, and what markup may be planted."""
+    effusion, ring = np.zeros((48, 48), dtype=bool), np.zeros((48, 48), dtype=bool)
+    effusion[24:43, 24:38] = True
+    ring[4:20, 4:20] = True
+    ring[8:16, 8:16] = False
+    found = {"pleural_effusion:left": effusion, "cardiomegaly": ring} | ({f"x{evil}": ring} if evil else {})
+    frontal = {name: encode_mask(mask) for name, mask in found.items()}
+    lateral = {"cardiomegaly": encode_mask(ring)} if study % 2 else {}
+    return json.dumps({"frontal": frontal, "lateral": lateral})
 
 
 def write_sae(folder: Path, n_features: int) -> None:

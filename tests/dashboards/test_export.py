@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from dashboards.build import FEATURES_PER_BLOCK
@@ -56,6 +57,19 @@ def test_contexts_and_examples_point_at_studies_on_the_page(whole: tuple[str, An
                 assert context["image"] in studies[context["study"]]["images"]
     for example in block(html, "steering-0")["examples"]:
         assert studies[example["study"]]["id"] == example["study_id"]
+
+
+def test_masks_travel_with_the_pictures_that_they_lie_on(whole: tuple[str, Any], block: Block) -> None:
+    first, second = block(whole[0], "studies-0")[:2]
+    assert [one["finding"] for one in first["masks"]] == ["pleural_effusion:left", "cardiomegaly"]
+    assert [list(one["images"]) for one in second["masks"]] == [["frontal"], ["frontal", "lateral"]]
+
+
+def test_a_run_from_before_masks_is_exported_without(fresh_run: Path, tmp_path: Path, block: Block) -> None:
+    path = fresh_run / "studies.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["masks"]), path)
+    export_html(fresh_run, out := tmp_path / "old.html")
+    assert [study["masks"] for study in block(out.read_text(), "studies-0")] == [[]] * 7
 
 
 def test_the_summary_is_true(whole: tuple[str, Any], run_dir: Path) -> None:

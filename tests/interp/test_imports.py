@@ -19,9 +19,9 @@ MAY_IMPORT = {
     "dashboards": set(),
     "interp": {"radiology", "activations", "sae", "autointerp", "steering", "dashboards"},
 }
-#: The dashboard reads tables, so it may know their columns, and nothing else of the rooms that write them.
-#: Bad input is the same error everywhere.
-SCHEMAS = {"dashboards": {"autointerp.schema", "steering.schema", "radiology.errors"}}
+#: The dashboard reads tables, so it may know their columns, and how masks are written in one of them, and nothing else
+#: of the rooms that write them. Bad input is the same error everywhere.
+SCHEMAS = {"dashboards": {"autointerp.schema", "steering.schema", "radiology.errors", "radiology.masks"}}
 
 
 def imported_modules(path: Path) -> set[str]:

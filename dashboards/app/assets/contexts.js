@@ -21,6 +21,7 @@ function statusChips(findings) {
 
 function altOf(item) {
   const what = item.image ? `${words(item.image)} image of study ${item.id}` : "mean activation map";
+  if (item.map === undefined) return what;
   if (!item.map || !(item.map.max > 0)) return `${what}; the feature is quiet`;
   const { row, col } = peakOf(item.map);
   return `${what}; activation peaks at row ${row}, column ${col} of ${item.map.rows} × ${item.map.cols} patches`;
@@ -32,7 +33,7 @@ function mappedPicture(item, scale, large = false) {
   const picture = item.src
     ? h("img", { src: item.src, alt: description, loading: large ? "eager" : "lazy" })
     : h("span", { class: "absent" }, "");
-  const parts = [picture, item.map && mapCanvas(item.map, scale), item.real && h("span", { class: "real" }, REAL_NOTE)];
+  const parts = [picture, item.map && mapCanvas(item.map, scale), item.masks?.layer(item.image), item.real && h("span", { class: "real" }, REAL_NOTE)];
   if (large) return h("div", { class: "radiograph" }, parts);
   const open = () => enlargePicture(item, scale);
   return h("button", { class: "radiograph", type: "button", "aria-label": `Enlarge: ${description}`, onclick: open }, parts);
@@ -44,7 +45,7 @@ function enlargePicture(item, scale) {
   const dialog = h("dialog", { "aria-label": "Enlarged image", onclose: () => dialog.remove(), onclick: close });
   const button = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
   const about = item.id && [h("h2", {}, inside(studyPage(item.id), item.id)), small(altOf(item)), statusChips(item.findings)];
-  const side = h("div", { class: "side" }, h("div", {}, button), item.map && opacitySlider(dialog), item.map && mapLegend(scale), about);
+  const side = h("div", { class: "side" }, h("div", {}, button), item.map && opacitySlider(dialog), item.map && mapLegend(scale), item.masks?.legend(item.image), about);
   dialog.append(h("div", { class: "enlarged" }, mappedPicture(item, scale, true), side));
   document.body.append(dialog);
   dialog.showModal();

@@ -3,11 +3,26 @@
 const REGION_LEAST = 64; // of 255: a patch counts for a feature from a quarter of its largest activation there
 const percentOf = (share) => `${(share * 100).toFixed(1)}%`;
 
+/** How much of a feature lies in the masks of what its label names, beside what chance would put there. */
+function insideMasks(feature) {
+  const images = Object.keys(feature.inside).sort((a, b) => feature.images[b].share - feature.images[a].share);
+  const told = (image) => {
+    const { share, area } = feature.inside[image];
+    return `${words(image)}: ${percent(share)} in the mask, which covers ${percent(area)}`;
+  };
+  const title =
+    `${images.map(told).join("; ")}. Of the activation of its strongest patches, the part inside the mask of the finding ` +
+    "that its label names; each patch counts by how much of it the mask covers, so that nothing thinner than a patch " +
+    "reaches 100 %. A map that is the same everywhere would reach what the mask covers of the image.";
+  return images.length > 0 && h("span", { class: "muted small", title }, ` · ${told(images[0])} `);
+}
+
 /** What the widget shows and what is chosen in it. */
 class StudyReview {
   constructor(content) {
     this.content = content;
     this.features = new Map(content.features.map((feature) => [feature.id, feature]));
+    this.masks = new StudyMasks(content.masks);
     this.images = content.images.map((image) => this.makeImage(image));
     this.sentences = content.sentences.map((sentence, i) => this.makeSentence(sentence, i));
     this.behind = h("div", { class: "behind", role: "status", "aria-live": "polite" });
@@ -22,12 +37,14 @@ class StudyReview {
     const marks = svg("svg", { class: "marks", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
     const picture = h("img", { src: image.src, alt: `${words(image.name)} image of study ${this.content.id}` });
     const real = this.content.real && h("span", { class: "real" }, REAL_NOTE);
-    const help = `${words(image.name)} image: choose a place to see what fires there. Arrow keys move, Enter chooses.`;
-    const frame = h("button", { type: "button", class: "radiograph region", "aria-label": help }, picture, canvas, marks, real);
+    const named = this.masks.named(image.name);
+    const masked = named.length ? ` Masks: ${named.join("; ")}.` : "";
+    const help = `${words(image.name)} image.${masked} Choose a place to see what fires there. Arrow keys move, Enter chooses.`;
+    const frame = h("button", { type: "button", class: "radiograph region", "aria-label": help }, picture, canvas, this.masks.layer(image.name), marks, real);
     const one = { name: image.name, src: image.src, frame, canvas, marks, cursor: Math.floor(rows / 2) * cols + Math.floor(cols / 2) };
     frame.addEventListener("click", (event) => event.detail > 0 && this.choosePatch(one, this.patchAt(one, event)));
     frame.addEventListener("keydown", (event) => this.moveCursor(one, event));
-    const larger = () => enlargePicture({ src: image.src, image: image.name, id: this.content.id, real: this.content.real }, 1);
+    const larger = () => enlargePicture({ src: image.src, image: image.name, id: this.content.id, real: this.content.real, masks: this.masks }, 1);
     const caption = h("figcaption", {}, words(image.name), " ", h("button", { type: "button", class: "quiet", onclick: larger }, "Enlarge"));
     one.figure = h("figure", {}, frame, caption);
     return one;
@@ -100,6 +117,7 @@ class StudyReview {
   clear() {
     this.press([]);
     this.heat([]);
+    this.masks.light([]);
     for (const image of this.images) this.mark(image, [], "box");
     const none = this.features.size ? "Choose a sentence, a place in an image, or a feature below." : "Nothing is known of the features of this study.";
     // Those with a finding to their name first; within both the strongest first, as they came.
@@ -116,7 +134,9 @@ class StudyReview {
     this.press([i]);
     this.heat(behind.map((one) => one.id));
     for (const image of this.images) this.mark(image, image.name === "frontal" ? sentence.boxes : [], "box");
-    const boxes = sentence.boxes.length ? " The frames are those of the source." : "";
+    this.masks.light(sentence.masks);
+    const drawn = [sentence.boxes.length && "frames", sentence.masks.length && "lit masks"].filter(Boolean).join(" and ");
+    const boxes = drawn ? ` The ${drawn} are those of the source.` : "";
     const note = behind.length ? `Colour: where these features fire.${boxes}` : `No feature is known to be behind this sentence.${boxes}`;
     this.tell("Behind the sentence", behind, statusChips(sentence.findings), note);
   }
@@ -135,12 +155,14 @@ class StudyReview {
     this.press(sentences);
     this.heat([]);
     for (const other of this.images) this.mark(other, other === image ? [this.patchBox(patch)] : [], "place");
+    const masked = this.masks.at(image.name, this.patchBox(patch));
+    this.masks.light(masked);
     const query = `study=${encodeURIComponent(this.content.id)}&image=${image.name}&patch=${patch}`;
     const similar = inside(`/search?${query}`, "Studies with the same features here");
     const note = found.length
       ? `${count(sentences.length)} sentence${sentences.length === 1 ? "" : "s"} of the report belong to them. `
       : "None of the strongest features of this study fires here. ";
-    this.tell(`At this place of the ${words(image.name)} image`, found, [note, similar], "");
+    this.tell(`At this place of the ${words(image.name)} image`, found, [masked.length > 0 && `In the mask of ${masked.map(words).join("; ")}. `, note, similar], "");
   }
 
   chooseFeature(id) {
@@ -149,6 +171,7 @@ class StudyReview {
     this.heat([id]);
     for (const image of this.images) this.mark(image, [], "box");
     const feature = this.features.get(id);
+    this.masks.light(feature.masks);
     const where = Object.entries(feature.images).map(([name, own]) => `${words(name)} ${percent(own.share)}`).join(", ");
     const note = `In images: ${where || "nowhere"}. Sentences that belong to it are marked.`;
     this.tell("One feature", [{ id, share: feature.share }], note, "");
@@ -168,6 +191,7 @@ class StudyReview {
         ` ${feature.label ?? "no label"} `,
         polarityChip(feature.polarity),
         h("span", { title: "share of its largest activation" }, ` ${part}${why ? ` · ${why}` : ""} `),
+        insideMasks(feature),
         show,
       );
     };
@@ -202,6 +226,7 @@ WIDGETS.study = (content, place) => {
       "div",
       { class: "panel study-images" },
       h("div", { class: "legend" }, opacitySlider(place), "0", h("span", { class: "ramp", "aria-hidden": "true" }), "largest activation of each feature"),
+      review.masks.legend(),
       h("div", { class: "pictures" }, review.images.map((image) => image.figure)),
     ),
     h("div", { class: "panel" }, h("h2", {}, "Report ", clear), small(content.by), machine, report, review.behind),

@@ -11,6 +11,7 @@ from dash import html
 from dashboards.app import parts, study_data
 from dashboards.app.notes_form import notes_panel
 from dashboards.app.parts import number, panel, percent, small, words
+from dashboards.study_masks import StudyMasks
 from dashboards.study_page import real_banner, report_by
 
 if TYPE_CHECKING:
@@ -80,18 +81,20 @@ def _content(
     context: Context, row: dict[str, Any], features: list[dict[str, Any]], sentences: list[dict[str, Any]]
 ) -> dict[str, Any]:
     grid = study_data.grid_of(context.view) if context.view.list is not None else (0, 0)
+    images, masks = study_data.images_of(context.view, row["study"]), StudyMasks(row["masks"])
     phantom_only = row["terms"] != "phantom" and context.view.data.model_is_phantom
     return {
         "id": row["study_id"],
         "rows": grid[0],
         "cols": grid[1],
-        "images": study_data.images_of(context.view, row["study"]),
+        "images": images,
+        "masks": masks.content(one["name"] for one in images),
         "real": phantom_only,
         "by": report_by(row),
         "machine": str(row["report_source"] or "").startswith(("gener", "model")),
-        "sentences": sentences,
+        "sentences": [one | {"masks": study_data.masks_behind(masks, one)} for one in sentences],
         "links": study_data.link_sentences(sentences, features),
-        "features": features,
+        "features": study_data.with_masks(masks, features, grid),
         "start": {key: context.query.get(key) for key in ("sentence", "finding", "feature")},
     }
 

@@ -267,6 +267,36 @@ def test_a_sentence_lights_features_and_a_region_lists_sentences(person: Person)
     assert page.get_attribute("button.sentence >> nth=0", "aria-pressed") == "true"
 
 
+def test_masks_lie_on_the_picture_and_follow_sentences_and_buttons(person: Person) -> None:
+    page = person.page
+    person.open("/study/study-001")
+    frontal = ".region >> nth=0 >> .masks g"
+    assert page.locator(frontal).count() == 2
+    path = page.get_attribute(f"{frontal} >> nth=0 >> .line", "d")
+    assert path == "M 24 24 L 38 24 L 38 43 L 24 43 Z", "rows 24 to 42, columns 24 to 37 of 48"
+    assert (page.get_attribute(f"{frontal} >> nth=1 >> .line", "d") or "").count("M") == 2, "a ring has two borders"
+    box, picture = (page.locator(one).first.bounding_box() for one in (".masks .line", ".region"))
+    assert abs((box["x"] - picture["x"]) / picture["width"] - 24 / 48) < 0.02
+    assert abs((box["y"] - picture["y"]) / picture["height"] - 24 / 48) < 0.02
+    page.click("button.sentence >> nth=0")
+    states = "[...document.querySelectorAll('.region .masks')[0].children].map((one) => one.className.baseVal)"
+    assert page.evaluate(states) == ["mask lit", "mask faint"]
+    assert "The frames and lit masks are those of the source." in page.inner_text(".behind")
+    page.click("button:has-text('Clear')")
+    assert page.evaluate(states) == ["mask", "mask"]
+    page.locator("button.mask-key >> nth=0").focus()
+    page.keyboard.press("Enter")
+    assert page.get_attribute("button.mask-key >> nth=0", "aria-pressed") == "false"
+    assert page.evaluate(states) == ["mask gone", "mask"]
+    page.click("button:has-text('show or hide all')")
+    assert page.evaluate(states) == ["mask", "mask"]
+    page.mouse.click(picture["x"] + picture["width"] * 0.6, picture["y"] + picture["height"] * 0.7)
+    assert "In the mask of pleural effusion, left." in page.inner_text(".behind")
+    assert "Masks: pleural effusion, left; cardiomegaly." in (
+        page.get_attribute(".region >> nth=0", "aria-label") or ""
+    )
+
+
 def test_notes_are_kept_and_tags_are_lists(person: Person, app_run: Path) -> None:
     page = person.page
     try:
@@ -309,6 +339,7 @@ def test_planted_markup_shows_as_text_and_does_nothing(
     page.wait_for_selector(".study-review")
     assert evil in page.inner_text("h1")
     assert evil in page.inner_text(".sentences")
+    assert f"x{evil}".replace(":", ", ", 1) in page.inner_text(".mask-legend")
     page.click("button.sentence >> nth=0")
     page.click(".eyebrow a >> nth=1")
     page.wait_for_selector("ol.timeline")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
@@ -207,6 +208,46 @@ def test_planted_markup_is_only_ever_text(evil_app_run: Path, evil: str, helpers
     assert "/study/study-000%3C%2Fscript%3E" in text
 
 
+def review_of(page: Any) -> dict[str, Any]:
+    """What the page of a study gives its review."""
+    waiting = [json.loads(text_of(page))]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict) and one.get("data-widget") == "study":
+            return dict(json.loads(one["data-content"]))
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else []
+    raise AssertionError("no review on this page")
+
+
+def test_a_study_shows_its_masks_and_what_lies_in_them(router: Router) -> None:
+    review = review_of(router.page("/study/study-001", ""))
+    assert {one["finding"]: list(one["images"]) for one in review["masks"]} == {
+        "pleural_effusion:left": ["frontal"],
+        "cardiomegaly": ["frontal", "lateral"],
+    }
+    assert review["sentences"][0]["masks"] == ["pleural_effusion:left"]
+    effusion = next(one for one in review["features"] if one["concept"] == "pleural_effusion" and one["images"])
+    assert effusion["masks"] == ["pleural_effusion:left"]
+    assert effusion["inside"]["frontal"]["area"] == pytest.approx(19 * 14 / 48**2, abs=1e-4)
+
+
+def test_masks_of_credentialed_studies_stay_hidden(app_run: Path) -> None:
+    page = text_of(pages(app_run).page("/study/study-047", ""))
+    assert "pleural_effusion:left" not in page
+    assert "data-content" not in page
+    assert review_of(pages(app_run, credentialed=True).page("/study/study-047", ""))["masks"]
+
+
+def test_a_run_from_before_masks_opens_without_them(app_run: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(app_run, tmp_path / "old")
+    path = old / "studies.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["masks"]), path)
+    review = review_of(pages(old).page("/study/study-003", ""))
+    assert review["masks"] == []
+    assert review["images"]
+    assert all(one["inside"] == {} for one in review["features"])
+
+
 def test_the_callable_of_the_index_and_the_page_cut_sentences_alike() -> None:
     from dashboards.app.study_data import split_sentences
 
@@ -230,6 +271,9 @@ def test_a_sentence_lights_its_features_and_the_report_is_held_against_them(
         "The heart is big in study 0.",
     ]
     assert sentences[0]["boxes"] == [[0.5, 0.5, 0.8, 0.9]]
+    cut = study_data.sentences_of(context, row | {"crops": '{"frontal": [0.6, 0.0, 1.0, 0.8]}'})
+    assert cut[0]["boxes"] == [pytest.approx([0.0, 0.625, 0.5, 1.0])], "moved onto the part that the preview shows"
+    assert study_data.sentences_of(context, row | {"crops": '{"frontal": [0, 0, 0.5, 0.5]}'})[0]["boxes"] == []
     behind = {one["id"]: one["why"] for one in study_data.link_sentences(sentences, features)[0]}
     assert behind[3] == "fires in this sentence"
     assert 0 in behind, "labelled pleural effusion present, and fires in the image"
