@@ -21,8 +21,7 @@ STYLES = (
 SCRIPTS = (
     "dom.js", "store.js", "format.js", "colours.js", "diff.js", "charts.js", "heat.js", "masks.js", "arms.js",
     "plotly_packed.js", "figures.js", "virtual_list.js", "view_overview.js", "view_features.js", "view_contexts.js",
-    "view_steering.js",
-    "view_feature.js", "view_studies.js", "view_study.js", "app.js",
+    "view_steering.js", "view_feature.js", "view_studies.js", "view_study.js", "app.js",
 )  # fmt: skip
 
 
