@@ -104,6 +104,7 @@ def _mark(picture: Array, source: str, draw: Array) -> None:
     glyph = np.kron(glyph, np.ones((scale, scale), dtype=np.float32))
     height, width = glyph.shape
     left = round((0.905 + 0.02 * draw[1]) * size) if letter == "L" else round((0.06 - 0.02 * draw[1]) * size)
+    left = min(left, size - width)  # on the smallest films the letter is wide for its place
     top = round((0.33 + 0.25 * draw[2]) * size)
     if source == "C":
         pad = 2 * scale

@@ -140,3 +140,9 @@ def test_every_size_shows_the_same_chest() -> None:
 def test_a_tiny_picture_is_refused() -> None:
     with pytest.raises(InputError, match="56"):
         render_frontal(Factors(), Nuisance(), 20)
+
+
+def test_the_smallest_film_holds_every_side_letter() -> None:
+    for seed in range(12):
+        nuisance = Nuisance(anatomy_seed=seed, marker=True, source="ABC"[seed % 3])  # type: ignore[arg-type]
+        assert render_frontal(Factors(), nuisance, size=56).image.shape == (56, 56)
