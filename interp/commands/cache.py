@@ -99,7 +99,7 @@ def cache(
     \b
     Studies:
       phantom:n=600,seed=1     synthetic chests with known findings
-      folder:scans             PNG, JPG, DICOM; with studies.csv if there is one
+      folder:scans             PNG, JPG, DICOM; with studies.csv and masks/ if they are there
       mimic-cxr:/data/mimic    PhysioNet's tree; also padchest-gr:, openi:, lunguage:
 
     \b

@@ -1,18 +1,24 @@
-"""``folder:PATH``: a folder of images, with or without a ``studies.csv``.
+"""``folder:PATH``: a folder of images, with or without a ``studies.csv`` and masks.
 
 Without a table every image is a study of its own patient. With ``studies.csv`` in the folder, or beside the folder that
-is named, its rows are the studies; ``radiology/sources/table.py`` says which columns there are.
+is named, its rows are the studies; ``radiology/sources/table.py`` says which columns there are. Masks lie in ``masks/``
+(:mod:`radiology.sources.mask_files`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+
+import numpy as np
 
 from radiology.errors import InputError
 from radiology.images import find_images, image_name
 from radiology.paths import shown
 from radiology.sources.base import Skipped, StudySource, safe_id
+from radiology.sources.mask_files import FOLDER as MASKS_FOLDER
+from radiology.sources.mask_files import MaskedStudy, is_mask, masks_below, read_mask
 from radiology.sources.table import StudyRow, StudyTable, read_table
 from radiology.study import IMAGE_NAMES, Study
 
@@ -33,6 +39,7 @@ class FolderSource(StudySource):
         self._table = table
         self._table_path = table.path if table else None
         self._by_name = _by_name(images)
+        self._has_masks = (folder / MASKS_FOLDER).is_dir()
 
     def __len__(self) -> int:
         return len(self._images) if self._table is None else len(self._table.rows)
@@ -47,7 +54,8 @@ class FolderSource(StudySource):
         for path in self._images:
             if self._can_be_read(path, None, None):
                 name = self._name_of(path)
-                yield Study(study_id=name, patient_id=name, images={"frontal": path}, terms="own")
+                bare = Study(study_id=name, patient_id=name, images={"frontal": path}, terms="own")
+                yield self._with_masks(bare)
 
     def _table_studies(self, table: StudyTable) -> Iterator[Study]:
         for problem in table.problems:
@@ -67,10 +75,42 @@ class FolderSource(StudySource):
             ids.add(study_id)
             columns = row.image_columns
             if all(self._can_be_read(path, row.line, columns[name]) for name, path in images.items()):
-                yield _study(row, study_id, images)
+                yield self._with_masks(_study(row, study_id, images))
         for path in self._images:  # an image too many is worth a note but spoils nothing: no error when strict
             if path.resolve() not in used:
                 self.skipped.append(Skipped(path, None, None, f"is not named in {table.path.name}"))
+
+    def decoded(self, study: Study) -> Study | None:
+        """As of every source; a mask that cannot be read, or is not of its image, is left out and noted."""
+        found = super().decoded(study)
+        if not isinstance(found, MaskedStudy):
+            return found
+        kept: dict[str, dict[str, Path | np.ndarray]] = {}
+        for name, files in found.masks.items():
+            for finding, file in files.items():
+                mask = self._mask(file, found, name) if isinstance(file, Path) else file
+                if mask is not None:
+                    kept.setdefault(name, {})[finding] = mask
+        return replace(found, masks=kept)
+
+    def _mask(self, file: Path, study: Study, image: str) -> np.ndarray | None:
+        try:
+            if image not in study.images:
+                raise InputError(f"the study has no image {image!r}")
+            mask, of = read_mask(file), study.pixels(image).shape
+            if mask.shape != of:
+                raise InputError(f"is {mask.shape[1]} × {mask.shape[0]} pixels, its image {of[1]} × {of[0]}")
+        except InputError as error:  # the study is as good without it: a note, and no error when strict
+            self.skipped.append(Skipped(file, None, None, str(error).removeprefix(f"image {shown(file)}: ")))
+            return None
+        return mask
+
+    def _with_masks(self, study: Study) -> Study:
+        masks = masks_below(self.folder, study.study_id) if self._has_masks else {}
+        if not masks:
+            return study
+        own = {one.name: getattr(study, one.name) for one in fields(study)}
+        return MaskedStudy(**own, masks=masks)
 
     def _name_of(self, path: Path) -> str:
         """Id from the name of the image; from its path in the folder where several have the same name."""
@@ -112,7 +152,7 @@ def open_source(arguments: str, *, strict: bool) -> FolderSource:
     except UnicodeEncodeError:  # the name goes into tables of UTF-8
         raise InputError(f"folder {shown(arguments)}: its name is not UTF-8; rename it or make a link to it") from None
     folder = Path(arguments).expanduser()
-    images = find_images(folder)
+    images = [path for path in find_images(folder) if not is_mask(path, folder)]
     if not images:
         what = "is empty" if not any(folder.iterdir()) else "holds no images that can be read"
         raise InputError(f"folder {shown(folder)}: {what}; it needs PNG, JPEG, TIFF, BMP or DICOM files")
