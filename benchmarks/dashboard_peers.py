@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -38,6 +37,7 @@ from typing import Any
 
 import dashboard_peers_sides
 import torch
+from side_worker import Worker
 
 from activations.caching import cache_activations
 from activations.models import open_model
@@ -118,45 +118,16 @@ def prepare(start: dict[str, Any], folder: Path) -> None:
     torch.save(start if start["images"] else start | decoder_of(model, studies), folder / "start.pt")
 
 
-class Worker:
-    """One side in a process of its own."""
-
-    def __init__(self, side: str, python: str, folder: Path) -> None:
-        self.side = side
-        command = [python, "-W", "ignore", str(SIDES), side, str(folder)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._answer()
-
-    def build(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write("build\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.side} stopped; its last words stand above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
 def measure(start: dict[str, Any], pythons: dict[str, str], rounds: int) -> list[dict[str, Any]]:
     """One row a side and round; the round before the first is thrown away."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         prepare(start, Path(name))
-        workers = [Worker(side, python, Path(name)) for side, python in pythons.items()]
+        workers = [Worker(side, python, SIDES, Path(name)) for side, python in pythons.items()]
         for number in range(-1, rounds):
             turn = number % len(workers)
             for worker in workers[turn:] + workers[:turn]:
-                row = {"side": worker.side, "round": number, **start, **worker.build()}
+                row = {"side": worker.side, "round": number, **start, **worker.ask("build")}
                 if number >= 0:
                     rows.append(row)
         for worker in workers:

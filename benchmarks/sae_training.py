@@ -26,13 +26,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from side_worker import Worker
 
 RESULTS = Path(__file__).parent / "results" / "sae_training.json"
 SIDES = Path(__file__).parent / "sae_training_sides.py"
@@ -64,41 +64,12 @@ def start_of(
     return {"x": x, "W_dec": W_dec, "dead": dead, "groups": groups, **same}
 
 
-class Worker:
-    """One side in a process of its own."""
-
-    def __init__(self, side: str, python: str, folder: Path) -> None:
-        command = [python, str(SIDES), side, str(folder)]
-        self.side = side
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._answer()
-
-    def step(self, kind: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(kind + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.side} stopped; its last words stand above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
 def measure(what: str, shape: dict[str, Any], sides: dict[str, str], rounds: int, warm: int) -> list[dict[str, Any]]:
     """One row a side, kind and round."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         torch.save(start_of(**shape), Path(folder) / "start.pt")
-        workers = [Worker(side, python, Path(folder)) for side, python in sides.items()]
+        workers = [Worker(side, python, SIDES, Path(folder)) for side, python in sides.items()]
         for number in range(-warm, rounds):
             for kind in ("clean", "dead"):
                 turn = number % len(workers)
@@ -109,7 +80,7 @@ def measure(what: str, shape: dict[str, Any], sides: dict[str, str], rounds: int
                         "kind": kind,
                         "round": number,
                         **shape,
-                        **worker.step(kind),
+                        **worker.ask(kind),
                     }
                     if number >= 0:
                         rows.append(row)
