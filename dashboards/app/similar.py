@@ -1,41 +1,62 @@
-"""Studies that are alike by chosen features, with the reason for each match, and cases that contradict."""
+"""Studies that are alike by chosen features, by an image of a study, or by a place in it, and cases that contradict.
+
+A feature's *share* in an image is its activation there, of its largest anywhere. Images are alike by the cosine of
+their shares of all features; at a place, of the shares at a patch and the eight around it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     from dashboards.app.view import RunView
 
+#: Features that a reader may choose.
 MOST_FEATURES = 12
-MOST_STUDIES = 12
+#: Of the nearest studies so many are looked at for contradictions.
+MOST_LOOKED_AT = 200
 #: Share of its largest activation from which a feature contradicts what labels say.
 SPEAKS = 0.5
 
+_ANYWHERE = """SELECT a.study, a.feature, max(a.activation) / max(l.top) AS share
+    FROM activity a JOIN list l ON l.id = a.feature
+    WHERE list_contains($features, a.feature) AND l.top > 0 GROUP BY a.study, a.feature"""
+_IMAGE = """SELECT a.study, a.feature, max(a.activation) / max(l.top) AS share
+    FROM activity a JOIN list l ON l.id = a.feature
+    WHERE a.image = $image AND l.top > 0 GROUP BY a.study, a.feature"""
+_PLACE = """SELECT a.study, a.feature, max(a.activation / l.top * list_max(list_transform(
+        list_zip(a.patches, a.weights), lambda one: if(list_contains($near, one[1]), one[2], 0))) / 255) AS share
+    FROM activity a JOIN list l ON l.id = a.feature
+    WHERE a.image = $image AND l.top > 0 AND list_has_any(a.patches, $near)
+    GROUP BY a.study, a.feature"""
 
-def strongest(view: RunView, study: int, region: int | None, image: str, cols: int) -> list[int]:
-    """Features of a study to look for: those that fire most in it, or on a patch of one of its images and around it."""
-    if region is None:
-        rows = view.tables.ask(
-            """SELECT a.feature, max(a.activation) / l.top AS share FROM activity a JOIN list l ON l.id = a.feature
-            WHERE a.study = ? AND a.modality = 'image' AND l.top > 0 AND NOT l.dense
-            GROUP BY a.feature, l.top ORDER BY share DESC, a.feature LIMIT ?""",
-            [study, MOST_FEATURES],
-        )
-        return [row["feature"] for row in rows]
-    rows = view.tables.ask(
-        """SELECT a.feature, a.activation / l.top AS share, a.patches, a.weights FROM activity a
-        JOIN list l ON l.id = a.feature
-        WHERE a.study = ? AND a.image = ? AND l.top > 0 AND NOT l.dense AND list_has_any(a.patches, ?)""",
-        [study, image, around(region, cols)],
-    )
-    near = set(around(region, cols))
-    found = [(row["share"] * _most(row, near), row["feature"]) for row in rows]
-    return [feature for _, feature in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:MOST_FEATURES]]
+
+@dataclass(frozen=True)
+class Asked:
+    """What studies are asked for: those in which ``features`` fire, or those like ``study``.
+
+    Attributes:
+        features: numbers of features; with them nothing else counts.
+        study: number of a study, compared by its ``image``, and there at ``patch`` if that is given.
+        cols: columns of the patch grid.
+    """
+
+    features: tuple[int, ...] = ()
+    study: int = -1
+    image: str = "frontal"
+    patch: int | None = None
+    cols: int = 1
+
+    def shares(self) -> tuple[str, dict[str, Any]]:
+        """Question for (study, feature, share), and its values."""
+        if self.features:
+            return _ANYWHERE, {"features": list(self.features)}
+        if self.patch is None:
+            return _IMAGE, {"image": self.image}
+        return _PLACE, {"image": self.image, "near": around(self.patch, self.cols)}
 
 
 def around(patch: int, cols: int) -> list[int]:
@@ -45,47 +66,56 @@ def around(patch: int, cols: int) -> list[int]:
     return [r * cols + c for r, c in places if r >= 0 and 0 <= c < cols]
 
 
-def _most(row: Mapping[str, Any], near: set[int]) -> float:
-    weights = [weight for patch, weight in zip(row["patches"], row["weights"], strict=True) if patch in near]
-    return max(weights, default=0) / 255
+def own_shares(view: RunView, asked: Asked) -> dict[int, float]:
+    """Feature → share that others are compared with, the largest first; 1 of each chosen feature."""
+    if asked.features:
+        return dict.fromkeys(asked.features, 1.0)
+    shares, values = asked.shares()
+    sql = f"SELECT feature, share FROM ({shares}) WHERE study = $study ORDER BY share DESC, feature"
+    return {row["feature"]: row["share"] for row in view.tables.ask(sql, values | {"study": asked.study})}
 
 
-def shares(view: RunView, features: Sequence[int], region: int | None, image: str, cols: int) -> list[dict[str, Any]]:
-    """One row a study: who it is, its ``labels``, and ``shares`` of the features' largest activations."""
-    near = "" if region is None else "AND a.image = ? AND list_has_any(a.patches, ?)"
-    values: list[Any] = [list(features)] + ([] if region is None else [image, around(region, cols)])
-    rows = view.tables.ask(
-        f"""SELECT s.study, s.study_id, s.patient_id, s.labels, s.terms, a.feature,
-            max(a.activation) / max(l.top) AS share
-        FROM activity a JOIN list l ON l.id = a.feature JOIN studies s ON s.study = a.study
-        WHERE list_contains(?, a.feature) AND l.top > 0 {near}
-        GROUP BY ALL ORDER BY s.study""",
-        values,
-    )
-    found: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        one = found.setdefault(
-            row["study"],
-            {key: row[key] for key in ("study", "study_id", "patient_id", "labels", "terms")} | {"shares": {}},
-        )
-        one["shares"][row["feature"]] = row["share"]
-    return list(found.values())
+def ranked(view: RunView, asked: Asked) -> list[tuple[int, float]]:
+    """(study, likeness) of all shown studies in which something fires, most alike first, without the asked one.
 
-
-def ranked(
-    found: Sequence[dict[str, Any]], features: Sequence[int], own: Mapping[int, float] | None
-) -> list[dict[str, Any]]:
-    """Studies by likeness, most alike first.
-
-    With ``own`` (the shares of a study that others are compared with) likeness is the cosine of both vectors of
-    shares; without, it is the mean share of the features.
+    Likeness is the mean share of chosen features; else the cosine of the shares.
     """
-    wanted = np.array([1.0 if own is None else own.get(one, 0.0) for one in features])
-    for row in found:
-        vector = np.array([row["shares"].get(one, 0.0) for one in features])
-        length = np.linalg.norm(vector) * np.linalg.norm(wanted)
-        row["likeness"] = float(vector.mean()) if own is None else float(vector @ wanted / length) if length else 0.0
-    return sorted(found, key=lambda row: (-row["likeness"], row["study"]))
+    shares, values = asked.shares()
+    if asked.features:
+        likeness = f"sum(s.share) / {len(asked.features)}"
+        own = "SELECT NULL::INT AS feature, NULL::DOUBLE AS share"
+    else:
+        likeness = "coalesce(sum(s.share * own.share), 0) / sqrt(sum(s.share * s.share))"
+        own = "SELECT feature, share / sqrt(sum(share * share) OVER ()) AS share FROM shares WHERE study = $study"
+    sql = f"""WITH shares AS MATERIALIZED ({shares}), own AS ({own})
+        SELECT s.study, {likeness} AS likeness FROM shares s
+        SEMI JOIN studies t ON t.study = s.study LEFT JOIN own ON own.feature = s.feature
+        GROUP BY s.study ORDER BY likeness DESC, s.study"""
+    rows = view.tables.ask(sql, values if asked.features else values | {"study": asked.study})
+    return [(row["study"], row["likeness"]) for row in rows if row["study"] != asked.study]
+
+
+def matches(view: RunView, asked: Asked, found: Sequence[tuple[int, float]], features: Sequence[int]) -> list[Any]:
+    """One row a found study, in their order: who it is, its ``labels``, ``likeness``, and ``shares`` of features."""
+    shares, values = asked.shares()
+    rows = view.tables.ask(
+        f"SELECT study, feature, share FROM ({shares}) WHERE list_contains($studies, study) "
+        "AND list_contains($shown, feature)",
+        values | {"studies": [study for study, _ in found], "shown": list(features)},
+    )
+    known = view.tables.ask(
+        "SELECT study, study_id, patient_id, labels, terms FROM studies WHERE list_contains(?, study)",
+        [[study for study, _ in found]],
+    )
+    by_study = {row["study"]: row | {"shares": {}} for row in known}
+    for row in rows:
+        by_study[row["study"]]["shares"][row["feature"]] = row["share"]
+    return [by_study[study] | {"likeness": likeness} for study, likeness in found]
+
+
+def reasons(row: Mapping[str, Any], own: Mapping[int, float], n: int) -> list[int]:
+    """Features that make a study alike: those of the largest product of both shares."""
+    return sorted(row["shares"], key=lambda one: (-own.get(one, 0) * row["shares"][one], one))[:n]
 
 
 def statuses(row: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from plotly.utils import PlotlyJSONEncoder
 
 from dashboards.app import view as view_module
 from dashboards.app.routing import Router
-from dashboards.app.similar import contradictions
 from dashboards.app.view import Helpers, LiveRun
 
 
@@ -82,22 +81,6 @@ def test_similar_studies_say_why_and_contradictions_are_named(router: Router) ->
     assert "likeness" in nearest
     assert "#0" in nearest
     assert "None." in against or "labels say absent" in against
-
-
-def test_only_features_that_fire_strongly_contradict() -> None:
-    known = {7: {"concept": "pleural_effusion", "side": "left", "polarity": "present"}}
-
-    def study(share: float, status: str) -> dict[str, Any]:
-        return {"shares": {7: share}, "labels": json.dumps({"pleural_effusion:left": status})}
-
-    denied = ["#7 says pleural effusion present, the study’s labels say absent"]
-    assert contradictions(study(0.9, "absent"), known, None) == denied
-    assert contradictions(study(0.4, "absent"), known, None) == []
-    assert contradictions(study(0.9, "present"), known, None) == []
-    assert contradictions(study(0.9, "absent"), known, study(0.9, "absent")) == [], "what holds of both is no news"
-    between = "pleural effusion, left: present there, absent here"
-    assert contradictions(study(0.9, "absent"), known, study(0.9, "present")) == [*denied, between]
-    assert contradictions(study(0.9, "absent"), known, study(0.4, "present")) == denied
 
 
 def test_the_history_marks_what_changed(router: Router) -> None:
