@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from activations.models.transformer import TransformerReportModel
 from interp.demo import DemoConfig, DemoSteering
 from interp.pipeline import run_demo
 from interp.progress import Reporter
@@ -56,9 +62,37 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """The block is for one process at a time."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, own_images: Path) -> Run:
-    """The whole demo on phantoms and two own images; tests must not write into it."""
-    run = Run.create(tmp_path_factory.mktemp("runs") / "tiny", ["interp", "demo"])
-    run_demo(run, replace(TINY, images=own_images), quiet())
-    return run
+    """The whole demo on phantoms and two own images; tests must not write into it.
+
+    It takes 20 s, so the processes of one test session share it: the first makes it, the others wait and open it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # xdist: a folder a process, in one of all
+    path, made = shared / "tiny" / "run", shared / "tiny" / "made"
+    path.parent.mkdir(exist_ok=True)
+    with alone(path.with_name("lock")):
+        if not made.exists():
+            run_demo(Run.create(path, ["interp", "demo"]), replace(TINY, images=own_images), quiet())
+            made.touch()
+    return Run.open(path)
+
+
+@pytest.fixture
+def short_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody sets a limit, reports end after 12 tokens: random weights would never end one by themselves."""
+    whole = TransformerReportModel.generate
+
+    def generate(self: TransformerReportModel, *inputs: Any, max_new_tokens: int | None = None, **options: Any) -> Any:
+        return whole(self, *inputs, max_new_tokens=max_new_tokens or 12, **options)
+
+    monkeypatch.setattr(TransformerReportModel, "generate", generate)
