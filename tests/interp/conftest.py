@@ -48,20 +48,6 @@ def tiny_config() -> DemoConfig:
     return TINY
 
 
-@pytest.fixture(scope="session")
-def own_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two pictures and something that is none."""
-    import numpy as np
-    from PIL import Image
-
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(2):
-        pixels = np.random.default_rng(number).integers(0, 255, (80, 90), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"picture-{number}.png")
-    (folder / "broken.png").write_bytes(b"not a picture")
-    return folder
-
-
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """The block is for one process at a time."""
@@ -71,16 +57,39 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, own_images: Path) -> Run:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test session; xdist gives each a folder of its own in one of all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_images(shared: Path) -> Path:
+    """A folder with two pictures and something that is none."""
+    import numpy as np
+    from PIL import Image
+
+    folder = shared / "images"
+    with alone(shared / "images.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            for number in range(2):
+                pixels = np.random.default_rng(number).integers(0, 255, (80, 90), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"picture-{number}.png")
+            (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared: Path, own_images: Path) -> Run:
     """The whole demo on phantoms and two own images; tests must not write into it.
 
-    It takes 20 s, so the processes of one test session share it: the first makes it, the others wait and open it.
+    It takes 20 s, so the processes of a test session share it: the first makes it, the others wait and open it.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # xdist: a folder a process, in one of all
-    path, made = shared / "tiny" / "run", shared / "tiny" / "made"
-    path.parent.mkdir(exist_ok=True)
-    with alone(path.with_name("lock")):
+    path, made = shared / "tiny", shared / "tiny.made"
+    with alone(shared / "tiny.lock"):
         if not made.exists():
             run_demo(Run.create(path, ["interp", "demo"]), replace(TINY, images=own_images), quiet())
             made.touch()
