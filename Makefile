@@ -5,7 +5,8 @@ STAMP := $(VENV)/.installed
 WEIGHTS := $(VENV)/.weights
 BIN := $(VENV)/bin
 # One process a core (four at most), each with one thread; a file's tests stay together, since they share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# The longest files come first (tests/conftest.py), not those with the most tests.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PACKAGES := activations autointerp dashboards interp radiology sae steering
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 demo` chooses another one.

@@ -129,6 +129,8 @@ def load_module(
 def parsed_once(checkpoint: Checkpoint) -> Iterator[None]:
     """Parse a GGUF file once for configuration, tokenizer and weights; transformers would parse it for each.
 
+    The same holds of the table of names of tensors, which transformers would make anew for every submodule: seconds.
+
     Raises:
         InputError: there is no such file, or nothing that reads it.
     """
@@ -143,12 +145,12 @@ def parsed_once(checkpoint: Checkpoint) -> Iterator[None]:
         raise InputError(
             f"model {checkpoint.name!r}: reading GGUF files needs the package gguf: pip install gguf"
         ) from None
-    reader = gguf.GGUFReader
-    gguf.GGUFReader = lru_cache(maxsize=1)(reader)
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = lru_cache(maxsize=1)(reader), lru_cache(maxsize=1)(names)
     try:
         yield
     finally:
-        gguf.GGUFReader = reader
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
 
 
 @contextmanager

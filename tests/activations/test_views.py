@@ -1,7 +1,6 @@
 """One truth for three ways to look: hooks, nnsight and TransformerLens read and edit the same numbers.
 
-nnsight runs the module itself, so it agrees to the bit. TransformerLens computes the same attention from its parts
-(scores, softmax, weighted sum), so it agrees to the rounding of float32: ``ROUNDING`` of a token's largest number.
+The same on trained weights is in ``test_smollm2.py``, which has them open.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nnsight
-import numpy as np
 import pytest
 import torch
-from nnsight import NNsight
 from transformers import CTRLConfig, CTRLLMHeadModel
 
 from activations.hooks import capture
@@ -22,39 +18,11 @@ from activations.models import open_model
 from activations.models.base import ModelInputs
 from activations.models.transformer import TransformerReportModel
 from activations.models.views import bridge_arguments, bridge_view, nnsight_view, site_of, trace_arguments
-from activations.roles import Role, TokenTable
+from activations.roles import Role
 from radiology.errors import InputError
 from radiology.phantom.cases import phantom_studies
+from tests.activations.three_ways import added, alike, resid_post, state, three_edits, three_ways, zeroed
 from tests.activations.tiny_models import CAUSAL, VISION_LANGUAGE, byte_tokenizer, dinov2, example_studies, llama_chat
-
-ROUNDING = 2e-5
-Edit = Callable[[torch.Tensor], torch.Tensor]
-
-
-def alike(theirs: torch.Tensor, ours: torch.Tensor, inputs: ModelInputs) -> None:
-    """Equal to rounding at every token, some of which are a hundred times as large as others; padding is nobody's."""
-    real_bt = inputs.attention_mask_bt.bool()
-    largest_n1 = ours[real_bt].abs().amax(-1, keepdim=True)
-    apart = ((theirs[real_bt] - ours[real_bt]).abs() / largest_n1).max().item()
-    assert apart < ROUNDING
-
-
-def hooked(model: TransformerReportModel, site: str, edit: Edit, inputs: ModelInputs) -> torch.Tensor:
-    """Logits with the output of a site edited by a hook."""
-    handle = model.sites()[site].register_forward_hook(lambda _module, _arguments, output: edit(output))
-    try:
-        return model.forward(inputs)
-    finally:
-        handle.remove()
-
-
-def state(model: TransformerReportModel) -> Any:
-    """What a view could have left behind."""
-    hooks = [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.module.modules()]
-    kinds = [type(part) for part in model.module.modules()]
-    weights = [(name, id(tensor), tensor.data_ptr()) for name, tensor in model.module.named_parameters()]
-    tokenizer = None if model.tokenizer is None else (model.tokenizer.padding_side, model.tokenizer.pad_token)
-    return hooks, kinds, weights, model.module.config.to_dict(), tokenizer
 
 
 def opened(folder: Path) -> TransformerReportModel:
@@ -87,67 +55,12 @@ def bridge(phantom: TransformerReportModel) -> Any:
     return bridge_view(phantom)
 
 
-def blocks(model: TransformerReportModel) -> list[str]:
-    return [site for site in model.sites() if site.startswith("language")]
-
-
-def resid_post(site: str) -> str:
-    return f"blocks.{site.removeprefix('language.')}.hook_resid_post"
-
-
 def tokens_of(inputs: ModelInputs, role: Role) -> torch.Tensor:
     """Where the tokens of a role stand in the padded batch, (B, T) bool."""
     there_bt = torch.zeros_like(inputs.attention_mask_bt, dtype=torch.bool)
     for i, table in enumerate(inputs.tokens):
         there_bt[i, inputs.columns(i, table.where([role]))] = True
     return there_bt
-
-
-def added(there_bt: torch.Tensor, width: int) -> Edit:
-    """Adds one vector to some tokens."""
-    vector_d = torch.from_numpy(np.random.default_rng(5).standard_normal(width).astype(np.float32))
-    return lambda output: torch.where(there_bt[..., None], output + vector_d, output)
-
-
-def zeroed(there_bt: torch.Tensor) -> Edit:
-    return lambda output: output.masked_fill(there_bt[..., None], 0)
-
-
-def three_ways(model: TransformerReportModel, bridge: Any, inputs: ModelInputs) -> None:
-    """The three read the same residuals at every block, and the same logits."""
-    with capture(model, blocks(model)) as recorder:
-        logits = model.forward(inputs)
-    ours = {site: recorder.take(site) for site in blocks(model)}
-
-    view = NNsight(model.module)
-    with view.trace(**trace_arguments(model, inputs)):
-        theirs = nnsight.save({site: site_of(view, model, site).output for site in blocks(model)})
-        of_nnsight = view.output.logits.save()
-    assert torch.equal(of_nnsight, logits)
-    assert all(torch.equal(theirs[site], output) for site, output in ours.items())
-
-    names = [resid_post(site) for site in ours]
-    of_bridge, cache = bridge.run_with_cache(**bridge_arguments(model, inputs), names_filter=names)
-    alike(of_bridge, logits, inputs)
-    for site, output in ours.items():
-        alike(cache[resid_post(site)], output, inputs)
-
-
-def three_edits(model: TransformerReportModel, bridge: Any, inputs: ModelInputs, site: str, edit: Edit) -> None:
-    """An edit of a residual gives the same logits through each of the three, and not those without it."""
-    expected = hooked(model, site, edit, inputs)
-    assert (expected - model.forward(inputs))[inputs.attention_mask_bt.bool()].abs().max() > 0.1
-
-    view = NNsight(model.module)
-    with view.trace(**trace_arguments(model, inputs)):
-        site_of(view, model, site).output = edit(site_of(view, model, site).output)
-        of_nnsight = view.output.logits.save()
-    assert torch.equal(of_nnsight, expected)
-
-    of_bridge = bridge.run_with_hooks(
-        **bridge_arguments(model, inputs), fwd_hooks=[(resid_post(site), lambda output, hook: edit(output))]
-    )
-    alike(of_bridge, expected, inputs)
 
 
 def test_all_three_read_the_same_residuals(phantom: TransformerReportModel, batch: ModelInputs, bridge: Any) -> None:
@@ -196,43 +109,6 @@ def test_hooks_on_the_model_do_not_reach_the_bridge(phantom: TransformerReportMo
         bridge = bridge_view(phantom)
         bridge(**bridge_arguments(phantom, batch))
         assert recorder.fired == {"language.2": 1}
-
-
-# --- real weights, text alone ---
-
-
-SENTENCES = ("No pleural effusion.", "The heart is enlarged and the lungs are clear.")
-
-
-@pytest.fixture(scope="module")
-def sentences(smollm2: TransformerReportModel) -> ModelInputs:
-    tables = [TokenTable.text(smollm2.tokenizer(text)["input_ids"], Role.REPORT) for text in SENTENCES]
-    rows = [torch.from_numpy(table.token_id.astype(np.int64))[None] for table in tables]
-    return smollm2.collate(
-        [
-            ModelInputs(ids_bt, torch.ones_like(ids_bt), None, (table,), (text,))
-            for ids_bt, table, text in zip(rows, tables, SENTENCES, strict=True)
-        ]
-    )
-
-
-def test_three_ways_agree_on_real_weights(smollm2: TransformerReportModel, sentences: ModelInputs) -> None:
-    assert sentences.padding[0] > 0
-    bridge = bridge_view(smollm2)
-    three_ways(smollm2, bridge, sentences)
-    every_other_bt = (torch.arange(sentences.input_ids_bt.shape[1]) % 2).bool().expand_as(sentences.input_ids_bt)
-    three_edits(smollm2, bridge, sentences, "language.12", added(every_other_bt, smollm2.width("language.12")))
-    three_edits(smollm2, bridge, sentences, "language.20", zeroed(every_other_bt))
-    ours, left = smollm2.forward(sentences), state(smollm2)
-    view = nnsight_view(smollm2)
-    with view.trace(**trace_arguments(smollm2, sentences)):
-        logits = view.output.logits.save()
-    assert torch.equal(logits, ours)
-    with view.trace(SENTENCES[1]):
-        of_text = view.output.logits.save()
-    torch.testing.assert_close(of_text[0], ours[1], rtol=0, atol=ROUNDING * ours[1].abs().max().item())
-    assert state(smollm2) == left
-    assert torch.equal(smollm2.forward(sentences), ours)
 
 
 # --- other architectures ---

@@ -39,6 +39,7 @@ def test_explaining_two_features_keeps_the_labels_of_the_others(
     pd.testing.assert_frame_equal(pd.read_parquet(path), before)
 
 
+@pytest.mark.usefixtures("short_reports")
 def test_explaining_by_pushing(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run.open(run_copy)
     frame = run.features.frame

@@ -13,6 +13,7 @@ from interp.run import Run
 from radiology.errors import InputError
 
 
+@pytest.mark.usefixtures("short_reports")
 def test_a_live_report_comes_with_its_proof_and_without_live_there_is_none(tiny_run: Run) -> None:
     assert helpers_of(tiny_run.path, "main").steer is None
     steer = helpers_of(tiny_run.path, "main", live=Opening()).steer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,21 +33,27 @@ def test_every_stage_is_done_and_recorded(tiny_run: Run) -> None:
     assert "<html" in tiny_run.dashboard_path.read_text()[:2000].lower()
 
 
-def test_nothing_is_done_twice(tiny_run: Run, tiny_config: DemoConfig, own_images: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in tiny_run.path.rglob("*.parquet")}
+@pytest.fixture
+def run_copy(tiny_run: Run, tmp_path: Path) -> Run:
+    """For what could write into a run: other processes read the one that all share."""
+    return Run.open(shutil.copytree(tiny_run.path, tmp_path / "r"))
+
+
+def test_nothing_is_done_twice(run_copy: Run, tiny_config: DemoConfig, own_images: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run_copy.path.rglob("*.parquet")}
     stream = io.StringIO()
-    run_demo(Run.open(tiny_run.path), replace(tiny_config, images=own_images), Work(Reporter(stream)))
-    assert {path: path.stat().st_mtime_ns for path in tiny_run.path.rglob("*.parquet")} == before
+    run_demo(run_copy, replace(tiny_config, images=own_images), Work(Reporter(stream)))
+    assert {path: path.stat().st_mtime_ns for path in run_copy.path.rglob("*.parquet")} == before
     lines = stream.getvalue().splitlines()
     assert lines
     assert all(line.endswith("done before") for line in lines)
 
 
-def test_other_settings_do_not_overwrite(tiny_run: Run, tiny_config: DemoConfig, own_images: Path) -> None:
+def test_other_settings_do_not_overwrite(run_copy: Run, tiny_config: DemoConfig, own_images: Path) -> None:
     other = replace(tiny_config, images=own_images, studies="phantom:n=41,seed=1")
     with pytest.raises(InputError, match="made with other settings"):
-        run_demo(Run.open(tiny_run.path), other, Work(Reporter(io.StringIO())))
-    assert tiny_run.is_done("cache")
+        run_demo(run_copy, other, Work(Reporter(io.StringIO())))
+    assert run_copy.is_done("cache")
 
 
 def test_own_images_go_through_and_are_marked(tiny_run: Run, tiny_config: DemoConfig, own_images: Path) -> None:

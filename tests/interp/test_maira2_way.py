@@ -25,6 +25,7 @@ MINIATURE = (
     (r"--model-dtype bfloat16", "--model-dtype float32"),
     (r"language\.15", "language.1"),
     (r"n=4000", f"n={N_STUDIES}"),
+    (r"(interp cache .*)", r"\1 --max-new-tokens 8"),  # of any report: random weights never end one
     (r"--expansion 4 --k 64", "--expansion 2 --k 4 --tokens 4000 --batch-size 256"),
     (r"--studies 24 ", "--studies 2 --random 1 --max-new-tokens 4 "),
     (r"(interp eval-sae .*)", r"\1 --loss-studies 2 --finding cardiomegaly --finding pleural_effusion"),

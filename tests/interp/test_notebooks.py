@@ -38,6 +38,7 @@ def test_the_pair_says_the_same(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.usefixtures("short_reports")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_draws(name: str, tiny_run: Run, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiny_run.path.rglob("*.*")}

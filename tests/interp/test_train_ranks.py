@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def arguments(run: Run, name: str, *more: str) -> list[str]:
-    fixed = ["--expansion", "2", "--k", "8", "--tokens", "60000", "--batch-size", "128", "--checkpoint-every", "40"]
+    fixed = ["--expansion", "2", "--k", "8", "--tokens", "25000", "--batch-size", "128", "--checkpoint-every", "40"]
     fixed += ["--prefix-loss", "sum", "--k-start", "12", "--aux-alpha", ".05"]  # which reach every process
     return ["train-sae", "--run", str(run.path), "--sae", name, *fixed, *more]
 
@@ -72,14 +72,14 @@ def start(tmp_path: Path, command: list[str], **environment: str) -> subprocess.
 
 
 def close(run: Run, name: str) -> None:
-    """Equal to what one process has learned, up to the rounding of sums, which hundreds of steps carry on.
+    """Equal to what one process has learned, up to the rounding of sums, which two hundred steps carry on.
 
-    Another seed is at 1.4; the sharp law is that of ``tests/sae/test_parallel.py``.
+    Another seed is at 1.4 in its matrices; the sharp law is that of ``tests/sae/test_parallel.py``.
     """
     alone, other = (MatryoshkaSAE.load(run.sae_dir(one)).state_dict() for one in ("alone", name))
     for key, tensor in alone.items():
         far = float((other[key] - tensor).norm() / tensor.norm())
-        assert far < 0.1, (key, far)
+        assert far < 0.01, (key, far)
 
 
 def messages(stderr: str) -> list[str]:

@@ -40,24 +40,21 @@ class Person:
         self.complaints: list[str] = []
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
         self.context.set_default_timeout(WAIT_MS)
-        self.context.route("**/*", self._only_here)
         self.page = page = self.context.new_page()
         page.on(
             "console", lambda one: one.type in ("error", "warning") and self.complaints.append(f"console: {one.text}")
         )
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
         self.pending: set[Any] = set()
-        page.on("request", lambda one: self.pending.add(one))
+        page.on("request", self._begun)
         page.on("requestfinished", lambda one: self.pending.discard(one))
         page.on("requestfailed", self._failed)
         page.on("response", lambda one: one.status >= 400 and self.complaints.append(f"{one.status}: {one.url}"))
 
-    def _only_here(self, route: Any) -> None:
-        if route.request.url.startswith((self.base, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.complaints.append(f"request: {route.request.url}")
-            route.abort()
+    def _begun(self, request: Any) -> None:
+        self.pending.add(request)
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.complaints.append(f"request: {request.url}")
 
     def _failed(self, request: Any) -> None:
         self.pending.discard(request)
@@ -95,6 +92,9 @@ def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+        # No other host has an address. To hold requests up one by one would switch off the browser's cache, and
+        # every page would read the libraries that draw anew.
+        flags.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
         one = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
         yield one
         one.close()
