@@ -71,12 +71,12 @@ def own_shares(view: RunView, asked: Asked) -> dict[int, float]:
     if asked.features:
         return dict.fromkeys(asked.features, 1.0)
     shares, values = asked.shares()
-    sql = f"SELECT feature, share FROM ({shares}) WHERE study = $study ORDER BY share DESC, feature"
+    sql = f"SELECT feature, share FROM ({shares}) WHERE study = $study AND share > 0 ORDER BY share DESC, feature"
     return {row["feature"]: row["share"] for row in view.tables.ask(sql, values | {"study": asked.study})}
 
 
 def ranked(view: RunView, asked: Asked) -> list[tuple[int, float]]:
-    """(study, likeness) of all shown studies in which something fires, most alike first, without the asked one.
+    """(study, likeness) of all shown studies in which something fires there, most alike first, without the asked one.
 
     Likeness is the mean share of chosen features; else the cosine of the shares.
     """
@@ -90,7 +90,7 @@ def ranked(view: RunView, asked: Asked) -> list[tuple[int, float]]:
     sql = f"""WITH shares AS MATERIALIZED ({shares}), own AS ({own})
         SELECT s.study, {likeness} AS likeness FROM shares s
         SEMI JOIN studies t ON t.study = s.study LEFT JOIN own ON own.feature = s.feature
-        GROUP BY s.study ORDER BY likeness DESC, s.study"""
+        WHERE s.share > 0 GROUP BY s.study ORDER BY likeness DESC, s.study"""
     rows = view.tables.ask(sql, values if asked.features else values | {"study": asked.study})
     return [(row["study"], row["likeness"]) for row in rows if row["study"] != asked.study]
 

@@ -17,12 +17,12 @@ from radiology.errors import InputError
 from radiology.images import find_images, image_name
 from radiology.paths import shown
 from radiology.sources.base import Skipped, StudySource, safe_id
-from radiology.sources.mask_files import FOLDER as MASKS_FOLDER
-from radiology.sources.mask_files import MaskedStudy, is_mask, masks_below, read_mask
+from radiology.sources.mask_files import MaskedStudy, Masks, is_mask, masks_below, read_mask
 from radiology.sources.table import StudyRow, StudyTable, read_table
 from radiology.study import IMAGE_NAMES, Study
 
 TABLE_NAME = "studies.csv"
+_STRAY = "lies among the masks and is of no study here; masks lie in masks/STUDY_ID/ or masks/STUDY_ID/IMAGE/"
 
 
 class FolderSource(StudySource):
@@ -31,7 +31,15 @@ class FolderSource(StudySource):
     ``ignored_columns`` are the columns of the table that mean nothing here.
     """
 
-    def __init__(self, spec: str, folder: Path, images: list[Path], table: StudyTable | None, strict: bool) -> None:
+    def __init__(
+        self,
+        spec: str,
+        folder: Path,
+        images: list[Path],
+        masks: list[Path],
+        table: StudyTable | None,
+        strict: bool,
+    ) -> None:
         super().__init__(spec, "own", strict)
         self.folder = folder
         self.ignored_columns: tuple[str, ...] = table.ignored_columns if table else ()
@@ -39,23 +47,26 @@ class FolderSource(StudySource):
         self._table = table
         self._table_path = table.path if table else None
         self._by_name = _by_name(images)
-        self._has_masks = (folder / MASKS_FOLDER).is_dir()
+        self._masks = masks
 
     def __len__(self) -> int:
         return len(self._images) if self._table is None else len(self._table.rows)
 
     def _studies(self) -> Iterator[Study]:
-        if self._table is None:
-            yield from self._bare_studies()
-        else:
-            yield from self._table_studies(self._table)
+        used: set[Path] = set()
+        for study in self._bare_studies() if self._table is None else self._table_studies(self._table):
+            masks = masks_below(self.folder, study.study_id) if self._masks else {}
+            used.update(file for files in masks.values() for file in files.values())
+            yield _with_masks(study, masks) if masks else study
+        for path in self._masks:
+            if path not in used:
+                self.skipped.append(Skipped(path, None, None, _STRAY))
 
     def _bare_studies(self) -> Iterator[Study]:
         for path in self._images:
             if self._can_be_read(path, None, None):
                 name = self._name_of(path)
-                bare = Study(study_id=name, patient_id=name, images={"frontal": path}, terms="own")
-                yield self._with_masks(bare)
+                yield Study(study_id=name, patient_id=name, images={"frontal": path}, terms="own")
 
     def _table_studies(self, table: StudyTable) -> Iterator[Study]:
         for problem in table.problems:
@@ -75,7 +86,7 @@ class FolderSource(StudySource):
             ids.add(study_id)
             columns = row.image_columns
             if all(self._can_be_read(path, row.line, columns[name]) for name, path in images.items()):
-                yield self._with_masks(_study(row, study_id, images))
+                yield _study(row, study_id, images)
         for path in self._images:  # an image too many is worth a note but spoils nothing: no error when strict
             if path.resolve() not in used:
                 self.skipped.append(Skipped(path, None, None, f"is not named in {table.path.name}"))
@@ -104,13 +115,6 @@ class FolderSource(StudySource):
             self.skipped.append(Skipped(file, None, None, str(error).removeprefix(f"image {shown(file)}: ")))
             return None
         return mask
-
-    def _with_masks(self, study: Study) -> Study:
-        masks = masks_below(self.folder, study.study_id) if self._has_masks else {}
-        if not masks:
-            return study
-        own = {one.name: getattr(study, one.name) for one in fields(study)}
-        return MaskedStudy(**own, masks=masks)
 
     def _name_of(self, path: Path) -> str:
         """Id from the name of the image; from its path in the folder where several have the same name."""
@@ -152,11 +156,12 @@ def open_source(arguments: str, *, strict: bool) -> FolderSource:
     except UnicodeEncodeError:  # the name goes into tables of UTF-8
         raise InputError(f"folder {shown(arguments)}: its name is not UTF-8; rename it or make a link to it") from None
     folder = Path(arguments).expanduser()
-    images = [path for path in find_images(folder) if not is_mask(path, folder)]
+    found = find_images(folder)
+    images, masks = ([path for path in found if is_mask(path, folder) == wanted] for wanted in (False, True))
     if not images:
         what = "is empty" if not any(folder.iterdir()) else "holds no images that can be read"
         raise InputError(f"folder {shown(folder)}: {what}; it needs PNG, JPEG, TIFF, BMP or DICOM files")
-    return FolderSource(f"folder:{arguments}", folder, images, _table_of(folder, images), strict)
+    return FolderSource(f"folder:{arguments}", folder, images, masks, _table_of(folder, images), strict)
 
 
 def _table_of(folder: Path, images: list[Path]) -> StudyTable | None:
@@ -169,6 +174,10 @@ def _table_of(folder: Path, images: list[Path]) -> StudyTable | None:
     table = read_table(beside)
     here = {image_name(path) for path in images}
     return table if any(image_name(row.images["frontal"]) in here for row in table.rows) else None
+
+
+def _with_masks(study: Study, masks: Masks) -> MaskedStudy:
+    return MaskedStudy(**{one.name: getattr(study, one.name) for one in fields(study)}, masks=masks)
 
 
 def _study(row: StudyRow, study_id: str, images: dict[str, Path]) -> Study:

@@ -1,8 +1,9 @@
 """Masks that lie in a folder of images, as a segmentation model or a reader left them.
 
-``masks/STUDY_ID/FINDING.png`` is a mask of the frontal image, ``masks/STUDY_ID/IMAGE/FINDING.png`` one of another image
-(``lateral``, ``prior_frontal``). A finding is a label (``cardiomegaly``, ``pleural_effusion:left``) with ``-`` for the
-colon, or any other structure by its name. What is not black is inside; a mask has the pixels of its image.
+``masks/STUDY_ID/FINDING.png`` is a mask of the frontal image, ``masks/STUDY_ID/IMAGE/FINDING.png`` one of any image
+(``frontal``, ``lateral``, ``prior_frontal``). A finding is a label (``cardiomegaly``, ``pleural_effusion:left``) with
+``-`` for the colon, or any other structure by its name. What is not black is inside; a mask has the pixels of its
+image.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def is_mask(path: Path, folder: Path) -> bool:
 def masks_below(folder: Path, study_id: str) -> dict[str, dict[str, Path]]:
     """Image → finding → file of a study's masks; empty without any."""
     own = folder / FOLDER / study_id
-    places = {"frontal": own, **{name: own / name for name in IMAGE_NAMES if name != "frontal"}}
-    found = {name: _files(place) for name, place in places.items()}
+    found = {name: _files(own / name) for name in IMAGE_NAMES}
+    found["frontal"] |= _files(own)
     return {name: files for name, files in found.items() if files}
 
 

@@ -71,3 +71,15 @@ def test_a_folder_of_that_name_further_down_is_one_like_any_other(folder: Path) 
     picture(folder / "scans/masks/c.png", square(1) * 255)
     assert {study.study_id for study in open_studies(f"folder:{folder}")} == {"a", "b", "a-side", "c"}
     assert masks_below(folder, "a") == {}
+
+
+def test_a_mask_of_nobody_is_noted_and_the_image_may_be_named(folder: Path) -> None:
+    picture(folder / "masks/b/frontal/lung.png", square(3) * 255)
+    for stray in ("masks/nobody/lung.png", "masks/lung.png", "masks/a/front/lung.png"):
+        picture(folder / stray, square(3) * 255)
+    source = open_studies(f"folder:{folder}", strict=True)
+    studies = {study.study_id: study for study in source}
+    assert list(studies["b"].masks_of("frontal")) == ["lung"]
+    assert not studies["a"].masks_of("frontal")
+    noted = {one.file.relative_to(folder).as_posix(): one.lost for one in source.skipped}
+    assert noted == dict.fromkeys(("masks/nobody/lung.png", "masks/lung.png", "masks/a/front/lung.png"), False)

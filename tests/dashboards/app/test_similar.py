@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +72,25 @@ def test_places_are_alike_by_what_fires_there(view: RunView, activity: pd.DataFr
     there = rows.assign(share=[local(row) for row in rows.to_dict("records")])
     table = vectors(there[[bool(near & set(patches)) for patches in rows["patches"]]])
     check(view, Asked(study=study, patch=patch, cols=COLS), cosines(table, study))
+
+
+def test_where_a_weight_was_rounded_to_nothing_nothing_fires() -> None:
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE list AS SELECT 0 AS id, 2.0 AS top")
+    connection.execute("CREATE TABLE studies AS SELECT unnest([0, 1, 2]) AS study")
+    connection.execute(
+        "CREATE TABLE activity AS SELECT unnest([0, 1, 2]) AS study, 0 AS feature, 1.0 AS activation, "
+        "'frontal' AS image, [5, 9] AS patches, unnest([[255, 9], [0, 255], [200, 255]]) AS weights"
+    )
+
+    def ask(sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        found = connection.execute(sql, values)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    view: Any = SimpleNamespace(tables=SimpleNamespace(ask=ask))
+    assert ranked(view, Asked(study=0, patch=5, cols=2)) == [(2, pytest.approx(1.0))]
+    assert own_shares(view, Asked(study=1, patch=5, cols=2)) == {}
 
 
 def test_chosen_features_count_alike(view: RunView, activity: pd.DataFrame) -> None:
