@@ -22,6 +22,14 @@ RunOption = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run d
 SAEOption = Annotated[str, typer.Option("--sae", metavar="NAME", help="Which SAE of the run.", callback=_folder_name)]
 RedoOption = Annotated[bool, typer.Option("--redo", help="Replace what was made with other settings.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything that is drawn.")]
+PairsFromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs-from",
+        metavar="phantom|studies",
+        help="Phantom twins, or studies of the run with and without the finding.  [default: by the model]",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 …")]
 DeviceMapOption = Annotated[
     str | None,

@@ -9,6 +9,7 @@ import typer
 from interp.commands.options import (
     DeviceMapOption,
     DeviceOption,
+    PairsFromOption,
     RunOption,
     SAEOption,
     SeedOption,
@@ -35,14 +36,7 @@ def screen(
     pairs: Annotated[
         int, typer.Option("--pairs", metavar="N", min=1, help="Pairs of reports in each teacher-forced pass.")
     ] = 4,
-    pairs_from: Annotated[
-        str | None,
-        typer.Option(
-            "--pairs-from",
-            metavar="phantom|studies",
-            help="Phantom twins, or studies of the run with and without the finding.  [default: by the model]",
-        ),
-    ] = None,
+    pairs_from: PairsFromOption = None,
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", min=1, help="Best features of each way that write reports.")
     ] = 8,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from interp.commands.options import DeviceMapOption, DeviceOption, RunOption, TrustOption, opening, work
+from interp.commands.options import (
+    DeviceMapOption,
+    DeviceOption,
+    PairsFromOption,
+    RunOption,
+    TrustOption,
+    opening,
+    work,
+)
 
 
 def trace(
@@ -20,14 +28,7 @@ def trace(
     site: Annotated[
         list[str] | None, typer.Option("--site", metavar="S", help="Sites.  [default: projector and all blocks]")
     ] = None,
-    pairs_from: Annotated[
-        str | None,
-        typer.Option(
-            "--pairs-from",
-            metavar="phantom|studies",
-            help="Phantom twins, or studies of the run with and without the finding.  [default: by the model]",
-        ),
-    ] = None,
+    pairs_from: PairsFromOption = None,
     flips: Annotated[
         bool, typer.Option("--flips", help="Also generate and count reports that change sides (much slower).")
     ] = False,
