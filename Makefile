@@ -76,7 +76,7 @@ constraints: $(STAMP)
 	@echo "constraints.txt is resolved anew; run make test before you keep it."
 
 docs: $(STAMP)
-	@$(BIN)/python -m interp.help_pages > docs/cli.md
+	@$(BIN)/python -m interp.help_pages > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 notebooks: $(STAMP)
 	@$(BIN)/jupytext --quiet --set-formats ipynb,py:percent notebooks/*.py
